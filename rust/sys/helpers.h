@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Functions that C has as macros or static inlines, under names that bindgen can see. No logic: each does what its name
+ * says in the header it wraps.
+ */
+#ifndef NOTBLK_HELPERS_H
+#define NOTBLK_HELPERS_H
+
+#include <linux/buffer_head.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/iomap.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/writeback.h>
+
+/* Module parameter alias=, or NULL. */
+const char *notblk_alias(void);
+
+/* Memory that others may write at the same time (a mapped buffer, a page): copied by C, outside Rust's memory model. */
+void notblk_memcpy(void *dst, const void *src, size_t n);
+void notblk_memset(void *dst, int byte, size_t n);
+
+/* linux/buffer_head.h */
+struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
+struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block);
+struct buffer_head *notblk_sb_find_get_block(struct super_block *sb, u64 block);
+void notblk_brelse(struct buffer_head *bh);
+void notblk_bforget(struct buffer_head *bh);
+void notblk_get_bh(struct buffer_head *bh);
+void notblk_lock_buffer(struct buffer_head *bh);
+bool notblk_buffer_uptodate(const struct buffer_head *bh);
+void notblk_set_buffer_uptodate(struct buffer_head *bh);
+bool notblk_buffer_write_io_error(const struct buffer_head *bh);
+void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
+
+/* linux/slab.h, linux/fs.h: the inode cache */
+struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));
+void *notblk_alloc_inode_sb(struct super_block *sb, struct kmem_cache *cache);
+
+/* linux/fs.h: locks */
+void notblk_inode_lock(struct inode *inode);
+void notblk_inode_unlock(struct inode *inode);
+bool notblk_inode_trylock(struct inode *inode);
+void notblk_inode_lock_shared(struct inode *inode);
+void notblk_inode_unlock_shared(struct inode *inode);
+bool notblk_inode_trylock_shared(struct inode *inode);
+bool notblk_inode_is_locked(struct inode *inode);
+void notblk_filemap_invalidate_lock(struct address_space *mapping);
+void notblk_filemap_invalidate_unlock(struct address_space *mapping);
+void notblk_filemap_invalidate_lock_shared(struct address_space *mapping);
+void notblk_filemap_invalidate_unlock_shared(struct address_space *mapping);
+void notblk_sb_start_intwrite(struct super_block *sb);
+void notblk_sb_end_intwrite(struct super_block *sb);
+void notblk_sb_start_pagefault(struct super_block *sb);
+void notblk_sb_end_pagefault(struct super_block *sb);
+bool notblk_inode_dio_busy(struct inode *inode);
+
+/* linux/fs.h: fields of an inode */
+loff_t notblk_i_size_read(const struct inode *inode);
+void notblk_i_size_write(struct inode *inode, loff_t size);
+u32 notblk_i_uid_read(const struct inode *inode);
+u32 notblk_i_gid_read(const struct inode *inode);
+void notblk_i_uid_write(struct inode *inode, u32 uid);
+void notblk_i_gid_write(struct inode *inode, u32 gid);
+void notblk_inode_set_atime(struct inode *inode, s64 sec, long nsec);
+void notblk_inode_set_mtime(struct inode *inode, s64 sec, long nsec);
+void notblk_inode_set_ctime(struct inode *inode, s64 sec, long nsec);
+s64 notblk_inode_get_atime(const struct inode *inode, u32 *nsec);
+s64 notblk_inode_get_mtime(const struct inode *inode, u32 *nsec);
+s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec);
+void notblk_inode_touch_mctime(struct inode *inode);
+u64 notblk_i_blocks_read(struct inode *inode);
+void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
+bool notblk_inode_is_new(struct inode *inode);
+void notblk_set_inode_metadata_writeback(struct inode *inode);
+bool notblk_is_sync(struct inode *inode);
+bool notblk_is_dirsync(struct inode *inode);
+bool notblk_sb_rdonly(const struct super_block *sb);
+u64 notblk_bdev_nr_bytes(struct super_block *sb);
+u32 notblk_mkdev(u32 major, u32 minor);
+u32 notblk_imajor(const struct inode *inode);
+u32 notblk_iminor(const struct inode *inode);
+void notblk_mapping_set_large_folios(struct address_space *mapping);
+bool notblk_wbc_for_sync(const struct writeback_control *wbc);
+
+/* linux/fs.h, linux/dcache.h: directories and names */
+struct inode *notblk_d_inode(const struct dentry *dentry);
+const char *notblk_d_name(const struct dentry *dentry, u32 *len);
+bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
+
+/* linux/uio.h, linux/fs.h: requests */
+struct inode *notblk_file_inode(const struct file *file);
+void notblk_file_accessed(struct file *file);
+size_t notblk_iov_iter_count(const struct iov_iter *iter);
+void notblk_iov_iter_truncate(struct iov_iter *iter, u64 count);
+
+/* linux/iomap.h */
+void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops);
+void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops);
+
+/* linux/fs_context.h: a line for the caller of mount(2) or fsconfig(2) */
+void notblk_errorf(struct fs_context *fc, const char *message);
+
+#endif
