@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{race, shell, test};
+
+/// The laboratory around notblk: provisions, builds, boots and judges.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Cli {
+    /// Show the output of child processes as it comes
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Refuse to touch qemu/kernels.lock
+    #[arg(long, global = true)]
+    pub locked: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Look at this host and say what is missing
+    Doctor(DoctorArgs),
+    /// Install, make and fetch all that the other commands need (they also do it by themselves)
+    Setup(KernelArgs),
+    /// Build notblk.ko
+    Build(BuildArgs),
+    /// A prompt in the guest, with the module inserted and scratch disks attached
+    Shell(shell::Args),
+    /// Run the tests, on the host and in the guest
+    Test(test::Args),
+    /// Show the fallback race, without the drain and with it
+    Race(race::Args),
+    /// Run a command in the toolbox, in the current directory
+    Toolbox(ToolboxArgs),
+    /// Resolve all kernels of qemu/kernels.toml again and write qemu/kernels.lock
+    Update,
+}
+
+/// Options of `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Also try to reach the package archive
+    #[arg(long)]
+    pub online: bool,
+}
+
+/// The choice of a kernel.
+#[derive(Args, Clone)]
+pub struct KernelArgs {
+    /// A kernel of qemu/kernels.toml, by name or version [default: the file's default]
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+}
+
+/// Options of `build`.
+#[derive(Args)]
+pub struct BuildArgs {
+    /// The kernel to build for
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// Check with Clippy as well
+    #[arg(long)]
+    pub clippy: bool,
+}
+
+/// The command of `toolbox`.
+#[derive(Args)]
+pub struct ToolboxArgs {
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}

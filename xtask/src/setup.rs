@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `cargo xtask setup`, and what the host itself must have.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::cargo_static::Program;
+use crate::cli::KernelArgs;
+use crate::context::Ctx;
+use crate::errors::{Code, Exit};
+use crate::kernel::{Kernel, Want};
+use crate::process::{self, Manner};
+use crate::toolbox::which;
+
+/// Programs of the host, and the Debian packages that bring them.
+pub const HOST_PROGRAMS: [(&str, &str); 5] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("bwrap", "bubblewrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("setpriv", "util-linux"),
+    ("cc", "gcc libc6-dev"),
+];
+
+/// `cargo xtask setup`.
+pub fn run(ctx: &Ctx, args: KernelArgs) -> Result<Code> {
+    let agent = Program::Workspace {
+        package: "notblk-agent".into(),
+        bin: "notblk-agent".into(),
+    };
+    let kernel = everything(ctx, args.kernel.as_deref(), Want::Tree, &[agent])?;
+    println!("ready: kernel {} ({})", kernel.name, kernel.release);
+    Ok(Code::PASSED)
+}
+
+/// Provides a kernel and programs for the guest; at the same time, for making the toolbox keeps one core busy only.
+pub fn everything(
+    ctx: &Ctx,
+    kernel: Option<&str>,
+    want: Want,
+    programs: &[Program],
+) -> Result<Kernel> {
+    host_packages(ctx)?;
+    std::thread::scope(|scope| {
+        let other = ctx.clone();
+        let built = scope.spawn(move || -> Result<()> {
+            programs
+                .iter()
+                .try_for_each(|program| other.cargo_static(program).map(drop))
+        });
+        let kernel = ctx.kernel(kernel, want);
+        let built = built.join().expect("building does not panic");
+        let kernel = kernel?;
+        built?;
+        Ok(kernel)
+    })
+}
+
+/// What of [`HOST_PROGRAMS`] is missing, as package names.
+pub fn missing_packages() -> Vec<&'static str> {
+    let missing = HOST_PROGRAMS
+        .iter()
+        .filter(|(program, _)| which(program).is_none());
+    missing
+        .flat_map(|(_, packages)| packages.split(' '))
+        .collect()
+}
+
+/// Installs what the host lacks, where we may; else says how.
+pub fn host_packages(ctx: &Ctx) -> Result<()> {
+    let missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let root = rustix::process::geteuid().is_root();
+    if !root || which("apt-get").is_none() || !Path::new("/etc/debian_version").exists() {
+        return Err(Exit::host(format!("this host lacks {list}"))
+            .hint(format!(
+                "sudo apt-get install -y --no-install-recommends {list}"
+            ))
+            .into());
+    }
+    let _lock = ctx
+        .cache
+        .lock(&ctx.ui, "host-packages", "installs packages")?;
+    let step = ctx.ui.step("host", &format!("installing {list}"));
+    let log = ctx.cache.log("host-packages");
+    let apt = |args: &[&str]| {
+        let mut command = process::host_command("apt-get");
+        command
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .envs(process::network_env());
+        command
+    };
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&missing);
+    let what = "installing packages";
+    let first = process::run_any(&step, &log, what, &mut apt(&install), Manner::Gentle)?;
+    if !first.status.success() {
+        // Package lists that are absent or too old are the usual reason.
+        step.now("updating the package lists");
+        let update = process::run_any(&step, &log, what, &mut apt(&["update"]), Manner::Gentle)?;
+        if !update.status.success() {
+            return Err(process::explain(&ctx.ui, &log, update));
+        }
+        step.now(&format!("installing {list}"));
+        let second = process::run_any(&step, &log, what, &mut apt(&install), Manner::Gentle)?;
+        if !second.status.success() {
+            return Err(process::explain(&ctx.ui, &log, second));
+        }
+    }
+    step.done(&format!("installed {list}"));
+    Ok(())
+}
