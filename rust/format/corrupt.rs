@@ -324,6 +324,8 @@ pub enum Corrupt {
     },
 }
 
+impl core::error::Error for Corrupt {}
+
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

@@ -442,13 +442,15 @@ pub fn is_empty_block(
     own: u32,
     first_block: bool,
 ) -> Result<bool, Corrupt> {
-    for (i, entry) in entries(b, layout).enumerate() {
+    let dots: &[&[u8]] = if first_block { &[b".", b".."] } else { &[] };
+    let mut dots = dots.iter();
+    for entry in entries(b, layout) {
         let entry = entry?;
-        let sound = match i {
-            0 if first_block => entry.inode == own && has_name(b, &entry, b".")?,
-            1 if first_block => entry.inode != 0 && has_name(b, &entry, b"..")?,
-            _ if entry.inode != 0 => return Ok(false),
-            _ => true,
+        let sound = match dots.next() {
+            Some(&b".") => entry.inode == own && has_name(b, &entry, b".")?,
+            Some(name) => entry.inode != 0 && has_name(b, &entry, name)?,
+            None if entry.inode != 0 => return Ok(false),
+            None => true,
         };
         if !sound {
             return Err(Corrupt::DirDots {

@@ -134,11 +134,10 @@ impl Iterator for Names {
 /// Comma-separated, for a log line.
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, name) in self.clone().enumerate() {
-            if i > 0 {
-                f.write_str(", ")?;
-            }
-            name.fmt(f)?;
+        let mut separator = "";
+        for name in self.clone() {
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::features::{
 use super::group::RawGroupDesc;
 use super::indirect;
 use super::inode::{FIRST_INO, RAW_INODE_EXTRA_SIZE, RAW_INODE_SIZE, ROOT_INO};
+use super::num;
 use super::superblock::{RawSuperBlock, MAGIC, REV_ORIGINAL, SUPERBLOCK_OFFSET};
 
 /// Defines the struct and a getter of the same name for each of its fields, so that nobody can
@@ -89,11 +90,12 @@ impl Geometry {
         let bits_per_block = block_size * 8;
 
         let inodes_per_group = raw.inodes_per_group.get();
-        let inodes_per_block = block_size / u32::from(inode_size);
+        let inodes_per_block = num::div_rem(block_size, u32::from(inode_size)).0;
+        let (inode_table_blocks, partial) = num::div_rem(inodes_per_group, inodes_per_block);
         if inodes_per_group == 0
             || inodes_per_group > bits_per_block
             || inodes_per_group % 8 != 0
-            || inodes_per_group % inodes_per_block != 0
+            || partial != 0
         {
             return Err(Corrupt::InodesPerGroup {
                 found: inodes_per_group,
@@ -101,7 +103,6 @@ impl Geometry {
                 max: bits_per_block,
             });
         }
-        let inode_table_blocks = inodes_per_group / inodes_per_block;
 
         let blocks_per_group = raw.blocks_per_group.get();
         if blocks_per_group == 0 || blocks_per_group > bits_per_block {
@@ -117,16 +118,17 @@ impl Geometry {
             });
         }
         // A superblock, two bitmaps and the inode table at the least.
-        if blocks_per_group <= inode_table_blocks + 3 {
+        if blocks_per_group <= inode_table_blocks.saturating_add(3) {
             return Err(Corrupt::GroupTooSmall {
                 blocks: blocks_per_group,
                 inode_table_blocks,
             });
         }
 
-        let blocks_count = blocks_count(raw, block_size, device_bytes)?;
+        let blocks_count = blocks_count(raw, block_bits, device_bytes)?;
         let first_data_block = raw.first_data_block.get();
-        let group_count = (blocks_count - first_data_block).div_ceil(blocks_per_group);
+        let grouped_blocks = blocks_count.saturating_sub(first_data_block);
+        let group_count = num::div_up(grouped_blocks, blocks_per_group);
 
         let inodes_count = raw.inodes_count.get();
         let computed = u64::from(group_count) * u64::from(inodes_per_group);
@@ -144,8 +146,8 @@ impl Geometry {
         }
 
         let descs_per_block = block_size / size_of::<RawGroupDesc>() as u32;
-        let desc_blocks = group_count.div_ceil(descs_per_block);
-        let first_group_blocks = blocks_per_group.min(blocks_count - first_data_block);
+        let desc_blocks = num::div_up(group_count, descs_per_block);
+        let first_group_blocks = blocks_per_group.min(grouped_blocks);
         if desc_blocks >= first_group_blocks {
             return Err(Corrupt::DescriptorTable {
                 blocks: desc_blocks,
@@ -177,7 +179,7 @@ impl Geometry {
             desc_blocks,
             inode_table_blocks,
             ptrs_per_block,
-            ptrs_bits: block_bits - 2,
+            ptrs_bits: block_bits.saturating_sub(2),
             has_filetype: raw.feature_incompat.get() & INCOMPAT_FILETYPE != 0,
             sparse_super: ro_compat & RO_COMPAT_SPARSE_SUPER != 0,
             large_file: ro_compat & RO_COMPAT_LARGE_FILE != 0,
@@ -188,9 +190,12 @@ impl Geometry {
     /// Block and offset of the descriptor of `group`, where all descriptors follow the superblock.
     pub fn group_desc_at(&self, group: u32) -> Result<(u32, usize), Corrupt> {
         self.check_group(group)?;
-        let block = self.first_data_block + 1 + group / self.descs_per_block;
-        let index = (group % self.descs_per_block) as usize;
-        Ok((block, index * size_of::<RawGroupDesc>()))
+        let (block, index) = num::div_rem(group, self.descs_per_block);
+        let block = block
+            .saturating_add(self.first_data_block)
+            .saturating_add(1);
+        let offset = (index as usize).saturating_mul(size_of::<RawGroupDesc>());
+        Ok((block, offset))
     }
 
     /// Group of inode `ino`, and its index in there. Only the root and ordinary inodes have one.
@@ -201,8 +206,7 @@ impl Geometry {
                 inodes_count: self.inodes_count,
             });
         }
-        let n = ino - 1;
-        Ok((n / self.inodes_per_group, n % self.inodes_per_group))
+        Ok(num::div_rem(ino.saturating_sub(1), self.inodes_per_group))
     }
 
     /// Block and offset of the inode at `index` of the table that begins at block `inode_table`.
@@ -210,9 +214,9 @@ impl Geometry {
         self.check_index(index)?;
         // The index is below 8 * 64 KiB and the size at most 64 KiB: only 64 bits hold both.
         let byte = u64::from(index) * u64::from(self.inode_size);
-        let block = u64::from(inode_table) + (byte >> self.block_bits);
+        let block = u64::from(inode_table).saturating_add(num::shr(byte, self.block_bits));
         let block = u32::try_from(block).unwrap_or(u32::MAX);
-        let offset = byte & u64::from(self.block_size - 1);
+        let offset = num::low_bits(byte, self.block_bits);
         Ok((self.check_data_block(block)?, offset as usize))
     }
 
@@ -221,7 +225,8 @@ impl Geometry {
         self.check_group(group)?;
         self.check_index(index)?;
         // At most inodes_count, because of the checks.
-        Ok(group * self.inodes_per_group + index + 1)
+        let before = group.saturating_mul(self.inodes_per_group);
+        Ok(before.saturating_add(index).saturating_add(1))
     }
 
     /// The first block of `group`.
@@ -241,9 +246,7 @@ impl Geometry {
     /// Group of `block`, and its bit in that group's bitmap.
     pub fn block_group(&self, block: u32) -> Result<(u32, u32), Corrupt> {
         match block.checked_sub(self.first_data_block) {
-            Some(n) if block < self.blocks_count => {
-                Ok((n / self.blocks_per_group, n % self.blocks_per_group))
-            }
+            Some(n) if block < self.blocks_count => Ok(num::div_rem(n, self.blocks_per_group)),
             _ => Err(self.bad_block(block)),
         }
     }
@@ -277,14 +280,19 @@ impl Geometry {
     /// Blocks that can never hold files: superblocks, descriptors, bitmaps, inode tables.
     pub fn overhead_blocks(&self) -> u32 {
         let supers = if self.sparse_super {
-            let powers = |base| count_powers(self.group_count, base);
-            self.group_count.min(2) + powers(3) + powers(5) + powers(7)
+            [3, 5, 7]
+                .iter()
+                .fold(self.group_count.min(2), |sum, &base| {
+                    sum.saturating_add(count_powers(self.group_count, base))
+                })
         } else {
             self.group_count
         };
+        let per_super = self.desc_blocks.saturating_add(1);
+        let per_group = self.inode_table_blocks.saturating_add(2);
         let overhead = u64::from(self.first_data_block)
-            + u64::from(supers) * (1 + u64::from(self.desc_blocks))
-            + u64::from(self.group_count) * (2 + u64::from(self.inode_table_blocks));
+            .saturating_add(u64::from(supers).saturating_mul(u64::from(per_super)))
+            .saturating_add(u64::from(self.group_count).saturating_mul(u64::from(per_group)));
         // More than there are only in a filesystem whose last group cannot exist.
         u32::try_from(overhead).map_or(self.blocks_count, |n| n.min(self.blocks_count))
     }
@@ -294,37 +302,43 @@ impl Geometry {
     /// Three limits: what the block map can address, 32-bit file blocks, and `i_blocks`, in whose
     /// 32 bits all blocks of the file, indirect ones included, are counted in units of 512 bytes.
     pub fn max_file_size(&self) -> u64 {
-        let span = |level| indirect::span(level, self.ptrs_bits);
-        let mapped = u64::from(indirect::DIRECT_BLOCKS) + span(1) + span(2) + span(3);
-        let counted = u64::from(u32::MAX) >> (self.block_bits - 9);
-        let blocks = if mapped + self.map_blocks(mapped) <= counted {
+        let mapped = [0, 1, 2, 3].iter().fold(0_u64, |sum, &level| {
+            sum.saturating_add(self.map_span(level))
+        });
+        let counted = num::shr(u64::from(u32::MAX), self.block_bits.saturating_sub(9));
+        let blocks = if mapped.saturating_add(self.map_blocks(mapped)) <= counted {
             mapped
         } else {
-            counted - self.map_blocks(counted)
+            counted.saturating_sub(self.map_blocks(counted))
         };
-        blocks.min(u64::from(u32::MAX)) << self.block_bits
+        blocks
+            .min(u64::from(u32::MAX))
+            .saturating_mul(u64::from(self.block_size))
     }
 
     /// Indirect blocks of a file of `blocks` blocks without holes.
     fn map_blocks(&self, blocks: u64) -> u64 {
-        let ptrs = u64::from(self.ptrs_per_block);
-        let span = |level| indirect::span(level, self.ptrs_bits);
-        let mut total = 0;
-        let mut rest = blocks.saturating_sub(u64::from(indirect::DIRECT_BLOCKS));
+        let mut total = 0_u64;
+        let mut rest = blocks.saturating_sub(self.map_span(0));
         for level in 1..=3 {
-            // What hangs below this pointer of i_block, layer by layer.
-            let mut layer = if level == 3 {
-                rest
-            } else {
-                rest.min(span(level))
-            };
-            rest -= layer;
+            // How many hang below this pointer of i_block, then, layer by layer up to it, how many
+            // pointer blocks those need.
+            let mut layer = rest.min(self.map_span(level));
+            rest = rest.saturating_sub(layer);
             for _ in 0..level {
-                layer = layer.div_ceil(ptrs);
-                total += layer;
+                layer = num::shr_up(layer, self.ptrs_bits);
+                total = total.saturating_add(layer);
             }
         }
         total
+    }
+
+    /// File blocks mapped by `i_block`'s direct pointers (`level` 0), or its pointer of `level`.
+    fn map_span(&self, level: u32) -> u64 {
+        match level {
+            0 => u64::from(indirect::DIRECT_BLOCKS),
+            _ => indirect::span(level, self.ptrs_bits),
+        }
     }
 
     fn check_group(&self, group: u32) -> Result<(), Corrupt> {
@@ -383,9 +397,9 @@ fn inode_size(raw: &RawSuperBlock, block_size: u32) -> Result<(u16, u32), Corrup
 }
 
 /// Number of blocks, once it is sure that they exist and that the superblock is among them.
-fn blocks_count(raw: &RawSuperBlock, block_size: u32, device_bytes: u64) -> Result<u32, Corrupt> {
+fn blocks_count(raw: &RawSuperBlock, block_bits: u32, device_bytes: u64) -> Result<u32, Corrupt> {
     let blocks_count = raw.blocks_count.get();
-    let device_blocks = device_bytes / u64::from(block_size);
+    let device_blocks = num::shr(device_bytes, block_bits);
     if u64::from(blocks_count) > device_blocks {
         return Err(Corrupt::DeviceTooSmall {
             blocks_count,
@@ -393,7 +407,7 @@ fn blocks_count(raw: &RawSuperBlock, block_size: u32, device_bytes: u64) -> Resu
         });
     }
     let found = raw.first_data_block.get();
-    let expected = (SUPERBLOCK_OFFSET / u64::from(block_size)) as u32;
+    let expected = num::shr(SUPERBLOCK_OFFSET, block_bits) as u32;
     if found != expected || found >= blocks_count {
         return Err(Corrupt::FirstDataBlock {
             found,
@@ -439,7 +453,7 @@ fn count_powers(limit: u32, base: u32) -> u32 {
     let mut count = 0;
     let mut power = Some(base);
     while let Some(p) = power.filter(|&p| p < limit) {
-        count += 1;
+        count = u32::saturating_add(count, 1);
         power = p.checked_mul(base);
     }
     count

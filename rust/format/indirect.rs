@@ -3,6 +3,7 @@
 //! From a file block to the way through the indirect blocks.
 
 use super::corrupt::Corrupt;
+use super::num;
 
 /// Direct pointers in `i_block`.
 pub const DIRECT_BLOCKS: u32 = 12;
@@ -28,47 +29,46 @@ pub struct Path {
 /// File blocks that one pointer covers: `level` 0 is a pointer to data, 1 to an indirect block,
 /// and so on. `ptrs_bits` is the binary logarithm of the number of pointers in a block.
 pub fn span(level: u32, ptrs_bits: u32) -> u64 {
-    1_u64
-        .checked_shl(level.saturating_mul(ptrs_bits))
-        .unwrap_or(u64::MAX)
+    num::power_of_two(level.saturating_mul(ptrs_bits))
 }
 
 /// The way to file block `lblk`.
 pub fn path(lblk: u32, ptrs_bits: u32) -> Result<Path, Corrupt> {
-    let mut rest = u64::from(lblk);
-    if lblk < DIRECT_BLOCKS {
+    let Some(rest) = lblk.checked_sub(DIRECT_BLOCKS) else {
         return Ok(Path {
             depth: 1,
             offsets: [lblk, 0, 0, 0],
-            boundary: DIRECT_BLOCKS - lblk,
+            boundary: DIRECT_BLOCKS.saturating_sub(lblk),
         });
-    }
-    rest -= u64::from(DIRECT_BLOCKS);
-
-    let ptrs = span(1, ptrs_bits);
-    // The index that the pointer block at `level` is entered with, `rest` being the file block's
-    // place among those under the same `i_block` pointer.
-    let index = |rest: u64, level: u32| {
-        let i = rest / span(level, ptrs_bits) % ptrs;
-        u32::try_from(i).unwrap_or(u32::MAX)
     };
-    for (level, first) in [(1, IND), (2, DIND), (3, TIND)] {
-        let covered = span(level, ptrs_bits);
-        if rest >= covered {
-            rest -= covered;
+    // The file block's place among those below the `i_block` pointer at hand.
+    let mut rest = u64::from(rest);
+    for (level, first) in [(1, IND as u32), (2, DIND as u32), (3, TIND as u32)] {
+        if let Some(beyond) = rest.checked_sub(span(level, ptrs_bits)) {
+            rest = beyond;
             continue;
         }
-        let first = first as u32;
-        let offsets = match level {
-            1 => [first, index(rest, 0), 0, 0],
-            2 => [first, index(rest, 1), index(rest, 0), 0],
-            _ => [first, index(rest, 2), index(rest, 1), index(rest, 0)],
+        // The index in the pointer block that is `up` steps above the one that points to data.
+        let index = |up: u32| {
+            let place = num::shr(rest, ptrs_bits.saturating_mul(up));
+            narrow(num::low_bits(place, ptrs_bits))
         };
+        let (depth, offsets) = match level {
+            1 => (2, [first, index(0), 0, 0]),
+            2 => (3, [first, index(1), index(0), 0]),
+            _ => (4, [first, index(2), index(1), index(0)]),
+        };
+        let ptrs = narrow(span(1, ptrs_bits));
         return Ok(Path {
-            depth: level as usize + 1,
+            depth,
             offsets,
-            boundary: u32::try_from(ptrs - rest % ptrs).unwrap_or(u32::MAX),
+            boundary: ptrs.saturating_sub(index(0)),
         });
     }
     Err(Corrupt::FileBlockTooLarge { block: lblk })
+}
+
+/// An index in a block of pointers: these are far below 32 bits.
+fn narrow(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -25,6 +25,7 @@
 //! | [`dir`] | directory blocks: walk, find, insert, remove |
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
+//! | `num` | divisions and shifts without a panic |
 
 #![forbid(unsafe_code)]
 
@@ -38,5 +39,6 @@ pub mod geometry;
 pub mod group;
 pub mod indirect;
 pub mod inode;
+mod num;
 pub mod superblock;
 pub mod time;
