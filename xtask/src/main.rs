@@ -12,6 +12,8 @@ mod cli;
 mod context;
 mod doctor;
 mod errors;
+mod guest;
+mod initramfs;
 mod interrupt;
 mod kernel;
 mod kernels;
@@ -22,6 +24,7 @@ mod shell;
 mod test;
 mod toolbox;
 mod ui;
+mod vm;
 
 use std::process::ExitCode;
 

@@ -1,17 +1,160 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `cargo xtask race`.
+//! `cargo xtask race`: the race between direct I/O and its buffered fallback, without the drain and with it.
+//!
+//! The guest's agent runs the workload; here it is chosen which rows to run, and judged what they say.
+
+mod table;
+mod verdict;
+
+use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
+use notblk_protocol::{Driver, Event, RaceRow, RaceSpec, Story, Work};
 
 use crate::context::Ctx;
-use crate::errors::{Code, Exit};
+use crate::errors::Code;
+use crate::guest::{self, Guest, GuestArgs};
+use verdict::Verdict;
+
+/// Iterations without the drain: each shows the race nearly always, and takes the delay at least.
+const WITHOUT_DRAIN: u64 = 25;
+/// Iterations with drain and delay: would show a drain that comes too late.
+const WITH_DELAY: u64 = 10;
+/// Iterations with the drain and without the delay, unless `--iterations` says more.
+const WITH_DRAIN: u64 = 150;
+/// Iterations on a driver that has neither option, unless `--iterations` says more, and the seconds they may take.
+const CONTROL: (u64, u64) = (1000, 8);
+
+/// `--story`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoryArg {
+    /// 4 KiB blocks, overlapping writes
+    Seed,
+    /// 1 KiB blocks, neighbours in one folio
+    Folio,
+}
+
+/// `--format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table and a verdict
+    Table,
+    /// One JSON value
+    Json,
+}
 
 /// Options of `race`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// Only this story [default: both]
+    #[arg(long, value_enum)]
+    story: Option<StoryArg>,
+    /// Iterations of each story with the drain (of each story at all with --driver ext4)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    iterations: Option<u64>,
+    /// The delay between the buffered write and its flush where the race is to be shown
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    delay: u32,
+    /// Do it all so many times, each in a boot of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
 
 /// `cargo xtask race`.
-pub fn run(_ctx: &Ctx, _args: Args) -> Result<Code> {
-    Err(Exit::usage("not built in yet").into())
+pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
+    let guest = Guest::prepare(ctx, &args.guest, false)?;
+    let specs = specs(&args, guest.driver);
+    let accel = guest.accel(ctx)?;
+    let mut runs = Vec::new();
+    for number in 1..=args.runs {
+        let name = match args.runs {
+            1 => "race".to_owned(),
+            all => format!("race {number} of {all}"),
+        };
+        let step = ctx.ui.step(&name, &format!("booting {} ({accel})", guest.kernel.release));
+        let mut rows: Vec<RaceRow> = Vec::new();
+        let work = Work::Race { rows: specs.clone() };
+        let outcome = guest.boot(ctx, "race", work, Some(limit(&specs)), Some(&step), |event| {
+            if let Event::Row(row) = event {
+                rows.push(row.clone());
+            }
+            Ok(())
+        })?;
+        step.done(&format!("{} rows, booted in {:.1} s", rows.len(), outcome.boot_time.as_secs_f64()));
+        if args.format == Format::Table {
+            print!("{}", table::render(&rows));
+        }
+        if let Some(code) = outcome.report(ctx) {
+            return Ok(code);
+        }
+        if rows.len() != specs.len() {
+            return Err(guest::no_answer("a row of the race"));
+        }
+        runs.push(rows);
+    }
+    let verdict = Verdict::of(guest.driver, &runs);
+    match args.format {
+        Format::Table => println!("{} [{}, {accel}]", verdict.line, guest.kernel.release),
+        Format::Json => println!("{}", json(&verdict, &runs, &accel.to_string())),
+    }
+    Ok(verdict.code())
+}
+
+/// The rows to run.
+fn specs(args: &Args, driver: Driver) -> Vec<RaceSpec> {
+    let stories: Vec<Story> = match args.story {
+        None => Story::ALL.to_vec(),
+        Some(StoryArg::Seed) => vec![Story::Seed],
+        Some(StoryArg::Folio) => vec![Story::Folio],
+    };
+    let mut specs = Vec::new();
+    for story in stories {
+        let mut row = |drain, delay_ms, iterations, limit_secs| {
+            specs.push(RaceSpec {
+                story,
+                drain,
+                delay_ms,
+                iterations,
+                limit_secs,
+            });
+        };
+        match (driver, args.iterations) {
+            (Driver::Notblk, iterations) => {
+                row(Some(false), args.delay, WITHOUT_DRAIN, 0);
+                row(Some(true), args.delay, WITH_DELAY, 0);
+                row(Some(true), 0, iterations.unwrap_or(WITH_DRAIN), 0);
+            }
+            (Driver::Ext4, Some(iterations)) => row(None, 0, iterations, 0),
+            (Driver::Ext4, None) => row(None, 0, CONTROL.0, CONTROL.1),
+        }
+    }
+    specs
+}
+
+/// What all rows may take together: ten times what they take under TCG on a busy machine.
+fn limit(specs: &[RaceSpec]) -> Duration {
+    let each = |spec: &RaceSpec| {
+        let iteration = Duration::from_millis(u64::from(spec.delay_ms) * 2 + 100);
+        let iterations = u32::try_from(spec.iterations).unwrap_or(u32::MAX);
+        Duration::from_secs(60).saturating_add(iteration.saturating_mul(iterations))
+    };
+    specs.iter().map(each).fold(Duration::from_secs(120), Duration::saturating_add)
+}
+
+/// Everything, for programs.
+fn json(verdict: &Verdict, runs: &[Vec<RaceRow>], accel: &str) -> String {
+    let value = serde_json::json!({
+        "passed": verdict.passed,
+        "verdict": verdict.line,
+        "accelerator": accel,
+        "runs": runs,
+    });
+    value.to_string()
 }

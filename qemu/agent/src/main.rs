@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+//! PID 1 of the guest.
+//!
+//! Mounts what every Linux needs, opens the virtio-serial port to the host, asks for a job, runs
+//! it, reports as it goes and powers the machine off. The host believes only what is said over
+//! that port: every way of dying silently reads there as a failure, which is why nothing here
+//! tries to hide one.
+//!
+//! - [`boot`], [`modules`], [`host`], [`kmsg`]: getting up, and the two channels that are watched
+//! - [`fs`], [`buf`], [`sys`]: what workloads and tests are written with
+//! - [`race`]: the main job
+//! - [`tests`]: the guest tests, one file per subject
+//! - [`shell`]: the prompt
+
+mod boot;
+mod buf;
+mod fs;
+mod host;
+mod kmsg;
+mod modules;
+mod race;
+mod shell;
+mod sys;
+mod tests;
+
+use anyhow::{Context, Result};
+use host::Host;
+use kmsg::Kmsg;
+use notblk_protocol::{Driver, Event, Work};
+
+/// What every job needs.
+pub struct Guest {
+    /// The way to the host.
+    host: Host,
+    /// The kernel's log.
+    kmsg: Kmsg,
+    /// The driver under test.
+    driver: Driver,
+}
+
+fn main() {
+    // A panic is reported like any other failure: its text goes over the console, the port
+    // closes without `Done`, and the host sees a guest that died.
+    let result = run();
+    if let Err(error) = &result {
+        eprintln!("agent: {error:#}");
+    }
+    boot::power_off();
+}
+
+/// Boot, one job, and the report of how it went.
+fn run() -> Result<()> {
+    boot::mount_basics()?;
+    modules::load("virtio_blk", &[])?;
+    let host = Host::open()?;
+    let kmsg = Kmsg::follow(host.clone())?;
+    let kernel = boot::release();
+    let job = host.ask(&kernel)?;
+    let guest = Guest {
+        host,
+        kmsg,
+        driver: job.driver,
+    };
+    let done = match job.work {
+        Work::Race { rows } => race::run(&guest, &rows),
+        Work::Test(spec) => tests::run(&guest, &spec),
+        Work::ListTests => tests::list(&guest),
+        Work::Shell => shell::interactive(&guest),
+        Work::Command { command } => shell::command(&guest, &command),
+    };
+    // The log is read to its end first: a warning that came with the last action counts.
+    guest.kmsg.settle()?;
+    match done {
+        Ok(()) => guest.host.send(&Event::Done),
+        Err(error) => {
+            guest.host.send(&Event::Broken {
+                text: format!("{error:#}"),
+            })?;
+            Err(error).context("the job")
+        }
+    }
+}

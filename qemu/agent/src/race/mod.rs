@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The race between the completion of asynchronous direct writes and the buffered fallback.
+//!
+//! Actor A ([`actor`], some threads) keeps a queue of asynchronous `O_DIRECT` overwrites of one
+//! written block under way. Actor B (this thread) writes with `O_DIRECT` into the hole beside it,
+//! which falls back to the page cache. Whenever a write of A that was submitted *before* B dirtied
+//! the page completes *after* it and before B's flush, the kernel finds a dirty page where it
+//! must invalidate, and records EIO for the file: the next fsync returns it.
+//!
+//! A write of A that is submitted after the dirtying does not count: its submission writes the
+//! range back first (`kiocb_invalidate_pages`). So what makes an iteration succeed is that A has
+//! I/O under way at the moment when B dirties, and that the window until B's flush is longer than
+//! that I/O takes. The first is why A's queue is deep and never runs dry; the second is what the
+//! driver's `fallback_delay_ms` is for.
+//!
+//! Nothing here punches holes: an iteration uses up one unit of a file ([`layout`]), and when all
+//! units are used the file is checked, truncated and laid out again.
+
+mod actor;
+mod layout;
+
+use crate::fs::{self, Image, Mounted, DISK, MNT};
+use crate::Guest;
+use actor::{Actors, Findings};
+use anyhow::{ensure, Context, Result};
+use layout::{Layout, UNITS};
+use notblk_protocol::{Event, RaceRow, RaceSpec};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Runs all rows in this boot.
+pub fn run(guest: &Guest, rows: &[RaceSpec]) -> Result<()> {
+    fs::load(guest.driver)?;
+    for spec in rows {
+        let row = run_row(guest, spec)?;
+        guest.host.send(&Event::Row(row))?;
+    }
+    Ok(())
+}
+
+/// One row: mkfs, mount, the iterations, unmount, fsck.
+fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
+    guest.host.step(&title(guest, spec), 60)?;
+    let image = Image {
+        block_size: spec.story.block_size(),
+        inode_size: 256,
+        mib: 64,
+    };
+    fs::make(guest.driver, DISK, image)?;
+    let mounted = Mounted::new(guest.driver, DISK, MNT, &options(spec))?;
+
+    let place = guest.kmsg.settle()?;
+    let before = fs::counters(guest.driver, DISK)?;
+    let started = Instant::now();
+    let path = Path::new(MNT).join("race");
+    let figures = iterate(guest, spec, &path)?;
+    let millis = started.elapsed().as_millis() as u64;
+    let after = fs::counters(guest.driver, DISK)?;
+    let log_lines = guest.kmsg.invalidation_failures_since(place)?;
+
+    mounted.end()?;
+    let grown = |name: &str| grown(before.as_ref(), after.as_ref(), name);
+    Ok(RaceRow {
+        spec: spec.clone(),
+        driver: guest.driver,
+        kernel: crate::boot::release(),
+        iterations: figures.iterations,
+        overwrites: figures.overwrites,
+        eio: figures.eio,
+        corrupt: figures.findings.count,
+        first_corruption: figures.findings.first,
+        log_lines,
+        fallbacks: grown("fallbacks")?,
+        drains: grown("drains")?,
+        drains_waited: grown("drains_waited")?,
+        drain_wait_ns: grown("drain_wait_ns")?,
+        millis,
+        fsck: fs::check(DISK)?,
+    })
+}
+
+/// How a counter has grown; `None` for a driver without counters.
+fn grown(
+    before: Option<&BTreeMap<String, u64>>,
+    after: Option<&BTreeMap<String, u64>>,
+    name: &str,
+) -> Result<Option<u64>> {
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(None);
+    };
+    let value = |counters: &BTreeMap<String, u64>| {
+        counters
+            .get(name)
+            .copied()
+            .with_context(|| format!("the driver has no counter {name}"))
+    };
+    Ok(Some(value(after)?.saturating_sub(value(before)?)))
+}
+
+/// What the progress line says.
+fn title(guest: &Guest, spec: &RaceSpec) -> String {
+    let drain = match spec.drain {
+        Some(true) => ", drain=on",
+        Some(false) => ", drain=off",
+        None => "",
+    };
+    format!("race {} on {}{drain}, {} ms", spec.story, guest.driver, spec.delay_ms)
+}
+
+/// The row's mount options.
+fn options(spec: &RaceSpec) -> String {
+    match spec.drain {
+        Some(drain) => format!(
+            "drain={},fallback_delay_ms={}",
+            if drain { "on" } else { "off" },
+            spec.delay_ms
+        ),
+        None => String::new(),
+    }
+}
+
+/// What the iterations gave.
+struct Figures {
+    iterations: u64,
+    overwrites: u64,
+    eio: u64,
+    findings: Findings,
+}
+
+/// All iterations of a row, in batches of one file layout each.
+fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
+    let layout = Layout::of(spec.story);
+    let limit = match spec.limit_secs {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(seconds),
+    };
+    let started = Instant::now();
+    let mut told = Instant::now();
+    layout.lay_out(path)?;
+    let file = fs::open_direct(path)?;
+    let actors = Actors::start(&layout, &file)?;
+    let mut eio = 0;
+    let mut iteration = 0;
+    while iteration < spec.iterations && started.elapsed() < limit {
+        if iteration > 0 && iteration.is_multiple_of(UNITS) {
+            actors.pause();
+            layout.verify(path, iteration - UNITS..iteration, &actors)?;
+            layout.lay_out(path)?;
+        }
+        if one(&layout, &actors, path, &file, iteration)? {
+            eio += 1;
+        }
+        iteration += 1;
+        if told.elapsed() > Duration::from_millis(500) {
+            told = Instant::now();
+            guest.host.progress(iteration, spec.iterations)?;
+        }
+    }
+    actors.pause();
+    let first = iteration.saturating_sub(1) / UNITS * UNITS;
+    layout.verify(path, first..iteration, &actors)?;
+    let (overwrites, findings) = actors.end()?;
+    ensure!(overwrites > 0, "actor A never wrote");
+    Ok(Figures {
+        iterations: iteration,
+        overwrites,
+        eio,
+        findings,
+    })
+}
+
+/// One iteration; whether EIO was seen.
+fn one(layout: &Layout, actors: &Actors, path: &PathBuf, file: &File, iteration: u64) -> Result<bool> {
+    // A file description is told of an error once. A new one each time makes fsync's answer speak
+    // of this iteration alone.
+    let judge = fs::open_buffered(path)?;
+    let (offset, data) = layout.write_of_b(iteration);
+    actors.aim(iteration)?;
+    let mut eio = false;
+    match file.write_at(&data, offset) {
+        Ok(length) if length == data.len() => {}
+        Ok(length) => actors.found(format!("iteration {iteration}: B wrote {length} bytes")),
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => eio = true,
+        Err(error) => actors.found(format!("iteration {iteration}: B's write: {error}")),
+    }
+    // From here on nothing of A can matter for this iteration; its load would only slow the fsync.
+    actors.hold_off();
+    match judge.sync_all() {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => eio = true,
+        Err(error) => actors.found(format!("iteration {iteration}: fsync: {error}")),
+    }
+    eio |= actors.take_eio();
+    Ok(eio)
+}

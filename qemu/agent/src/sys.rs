@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, and mmap. The only
+//! file of the agent with `unsafe`; each wrapper owns the memory that the kernel works on for as
+//! long as it does.
+
+use crate::buf::Buffer;
+use std::fs::File;
+use std::io::{Error, Result};
+use std::os::fd::AsRawFd;
+
+/// `struct iocb` of the kernel's ABI, little-endian.
+#[repr(C)]
+#[derive(Default)]
+struct Iocb {
+    data: u64,
+    key: u32,
+    rw_flags: i32,
+    opcode: u16,
+    reqprio: i16,
+    fildes: u32,
+    buf: u64,
+    nbytes: u64,
+    offset: i64,
+    reserved2: u64,
+    flags: u32,
+    resfd: u32,
+}
+
+/// `struct io_event` of the kernel's ABI.
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+struct IoEvent {
+    data: u64,
+    obj: u64,
+    res: i64,
+    res2: i64,
+}
+
+/// `IOCB_CMD_PREAD`
+const PREAD: u16 = 0;
+/// `IOCB_CMD_PWRITE`
+const PWRITE: u16 = 1;
+
+/// One request's place: its control block and its buffer.
+struct Slot {
+    iocb: Box<Iocb>,
+    buffer: Buffer,
+    busy: bool,
+}
+
+/// A Linux AIO context with a fixed number of requests, each with a buffer of its own.
+pub struct Aio {
+    context: u64,
+    slots: Vec<Slot>,
+    events: Vec<IoEvent>,
+}
+
+/// A request that has ended.
+pub struct Completion {
+    /// Its slot.
+    pub slot: usize,
+    /// Bytes, or a negated errno.
+    pub result: i64,
+}
+
+impl Aio {
+    /// A context for `depth` requests of up to `length` bytes.
+    pub fn new(depth: usize, length: usize) -> Result<Aio> {
+        let mut context: u64 = 0;
+        // SAFETY: io_setup writes one word to the address given, which is a live u64.
+        let code = unsafe { libc::syscall(libc::SYS_io_setup, depth as u64, &mut context) };
+        if code < 0 {
+            return Err(Error::last_os_error());
+        }
+        let slots = (0..depth)
+            .map(|_| Slot {
+                iocb: Box::default(),
+                buffer: Buffer::new(length),
+                busy: false,
+            })
+            .collect();
+        Ok(Aio {
+            context,
+            slots,
+            events: vec![IoEvent::default(); depth],
+        })
+    }
+
+    /// The buffer of an idle slot; `None` while the kernel has it.
+    pub fn buffer(&mut self, slot: usize) -> Option<&mut Buffer> {
+        let slot = &mut self.slots[slot];
+        (!slot.busy).then_some(&mut slot.buffer)
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.busy).count()
+    }
+
+    /// Starts a write of the slot's whole buffer.
+    pub fn write(&mut self, slot: usize, file: &File, offset: u64) -> Result<()> {
+        self.submit(slot, PWRITE, file, offset)
+    }
+
+    /// Starts a read into the slot's whole buffer.
+    pub fn read(&mut self, slot: usize, file: &File, offset: u64) -> Result<()> {
+        self.submit(slot, PREAD, file, offset)
+    }
+
+    fn submit(&mut self, index: usize, opcode: u16, file: &File, offset: u64) -> Result<()> {
+        let slot = &mut self.slots[index];
+        assert!(!slot.busy, "slot {index} is under way");
+        *slot.iocb = Iocb {
+            data: index as u64,
+            opcode,
+            fildes: file.as_raw_fd() as u32,
+            buf: slot.buffer.as_mut_ptr() as u64,
+            nbytes: slot.buffer.len() as u64,
+            offset: offset as i64,
+            ..Iocb::default()
+        };
+        let pointer: *mut Iocb = &mut *slot.iocb;
+        // SAFETY: the control block is boxed and the buffer is on the heap, so neither moves; both
+        // stay untouched while `busy`, and outlive the request, since `drop` waits for it. The
+        // kernel holds its own reference to the file.
+        let code = unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1_i64, &pointer) };
+        if code != 1 {
+            return Err(Error::last_os_error());
+        }
+        slot.busy = true;
+        Ok(())
+    }
+
+    /// Waits for at least `least` requests and returns all that have ended.
+    pub fn wait(&mut self, least: usize) -> Result<Vec<Completion>> {
+        loop {
+            // SAFETY: `events` has room for as many events as the call may write; no timeout.
+            let code = unsafe {
+                libc::syscall(
+                    libc::SYS_io_getevents,
+                    self.context,
+                    least as i64,
+                    self.events.len() as i64,
+                    self.events.as_mut_ptr(),
+                    std::ptr::null_mut::<libc::timespec>(),
+                )
+            };
+            if code >= 0 {
+                let slots = &mut self.slots;
+                let ended = self.events[..code as usize].iter().map(|event| {
+                    let slot = event.data as usize;
+                    slots[slot].busy = false;
+                    Completion {
+                        slot,
+                        result: event.res,
+                    }
+                });
+                return Ok(ended.collect());
+            }
+            let error = Error::last_os_error();
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl Drop for Aio {
+    fn drop(&mut self) {
+        // SAFETY: the context is ours and not used again. io_destroy returns only when no request
+        // is under way, so the buffers that are freed next are not in use.
+        unsafe { libc::syscall(libc::SYS_io_destroy, self.context) };
+    }
+}
+
+/// A shared, writable mapping of the first bytes of a file.
+pub struct Mapping {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps `length` bytes from the file's start. Touching pages past its end kills the process
+    /// with SIGBUS, so callers keep within it.
+    pub fn new(file: &File, length: usize) -> Result<Mapping> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        Ok(Mapping {
+            start: start.cast(),
+            length,
+        })
+    }
+
+    /// Copies out of the mapping.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        assert!(offset + into.len() <= self.length);
+        // SAFETY: in bounds as just checked; the two do not overlap, one being ours alone.
+        unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies into the mapping.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        assert!(offset + from.len() <= self.length);
+        // SAFETY: in bounds as just checked; the two do not overlap, one being ours alone. No
+        // reference into the mapping exists, so nothing is aliased.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len()) }
+    }
+
+    /// `msync(MS_SYNC)` of all of it.
+    pub fn sync(&self) -> Result<()> {
+        // SAFETY: the range is exactly our mapping.
+        match unsafe { libc::msync(self.start.cast(), self.length, libc::MS_SYNC) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly our mapping, and no reference into it exists.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
+
+/// One write by io_uring: the bytes written, or a negated errno.
+pub fn uring_write(file: &File, data: &Buffer, offset: u64) -> Result<i32> {
+    let entry = io_uring::opcode::Write::new(
+        io_uring::types::Fd(file.as_raw_fd()),
+        data.as_ptr(),
+        data.len() as u32,
+    )
+    .offset(offset)
+    .build();
+    uring(&entry)
+}
+
+/// One read by io_uring: the bytes read, or a negated errno.
+pub fn uring_read(file: &File, data: &mut Buffer, offset: u64) -> Result<i32> {
+    let entry = io_uring::opcode::Read::new(
+        io_uring::types::Fd(file.as_raw_fd()),
+        data.as_mut_ptr(),
+        data.len() as u32,
+    )
+    .offset(offset)
+    .build();
+    uring(&entry)
+}
+
+/// Runs one entry to its end.
+fn uring(entry: &io_uring::squeue::Entry) -> Result<i32> {
+    let mut ring = io_uring::IoUring::new(2)?;
+    // SAFETY: both callers hold the buffer borrowed until this function returns, which it does
+    // only after the entry has completed.
+    unsafe { ring.submission().push(entry) }.map_err(|error| Error::other(error.to_string()))?;
+    while ring.completion().is_empty() {
+        match ring.submit_and_wait(1) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                // The kernel may still own the buffer: there is no way back.
+                panic!("io_uring_enter: {error}");
+            }
+            _ => {}
+        }
+    }
+    let completion = ring.completion().next();
+    completion
+        .map(|done| done.result())
+        .ok_or_else(|| Error::other("no completion"))
+}
+
+/// One `preadv2`/`pwritev2` with `RWF_NOWAIT`.
+pub fn pread_nowait(file: &File, data: &mut [u8], offset: u64) -> Result<usize> {
+    let vector = libc::iovec {
+        iov_base: data.as_mut_ptr().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: one vector that spans exactly `data`, borrowed for the length of the call.
+    let code = unsafe {
+        libc::preadv2(file.as_raw_fd(), &vector, 1, offset as i64, libc::RWF_NOWAIT)
+    };
+    usize::try_from(code).map_err(|_| Error::last_os_error())
+}
+
+/// The writing twin of [`pread_nowait`].
+pub fn pwrite_nowait(file: &File, data: &[u8], offset: u64) -> Result<usize> {
+    let vector = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: one vector that spans exactly `data`, which the kernel only reads.
+    let code = unsafe {
+        libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, libc::RWF_NOWAIT)
+    };
+    usize::try_from(code).map_err(|_| Error::last_os_error())
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `race`, `test` and `shell` share: a kernel, the agent, the driver, and a guest made of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use notblk_protocol::{Driver, Event, Job, Work};
+
+use crate::cargo_static::Program;
+use crate::context::Ctx;
+use crate::errors::Exit;
+use crate::initramfs::{self, Parts};
+use crate::kernel::{Kernel, Want};
+use crate::toolbox::Toolbox;
+use crate::ui::Step;
+use crate::vm::{self, Machine, Outcome};
+
+/// `--driver`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DriverArg {
+    /// This project's module
+    Notblk,
+    /// The kernel's own C driver, on an image without extents
+    Ext4,
+}
+
+impl From<DriverArg> for Driver {
+    fn from(arg: DriverArg) -> Driver {
+        match arg {
+            DriverArg::Notblk => Driver::Notblk,
+            DriverArg::Ext4 => Driver::Ext4,
+        }
+    }
+}
+
+/// Where and on what a guest runs.
+#[derive(clap::Args, Debug, Clone)]
+pub struct GuestArgs {
+    /// The filesystem driver
+    #[arg(long, value_enum, default_value = "notblk")]
+    pub driver: DriverArg,
+    /// A kernel of qemu/kernels.toml, by name or version [default: the file's default]
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Memory of the guest in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..))]
+    pub memory: u32,
+    /// Processors of the guest
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// Seconds that a boot may take in all [default: what the command needs]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// All that a boot needs, provided and built.
+pub struct Guest {
+    /// The driver under test.
+    pub driver: Driver,
+    /// The kernel that boots.
+    pub kernel: Kernel,
+    toolbox: Toolbox,
+    initramfs: Vec<u8>,
+    args: GuestArgs,
+}
+
+impl Guest {
+    /// Provides the kernel, builds module and agent, packs the initramfs; with fsx in it where that is wanted.
+    pub fn prepare(ctx: &Ctx, args: &GuestArgs, with_fsx: bool) -> Result<Guest> {
+        let driver = Driver::from(args.driver);
+        let want = match driver {
+            Driver::Notblk => Want::Tree,
+            Driver::Ext4 => Want::BootOnly,
+        };
+        let kernel = ctx.kernel(args.kernel.as_deref(), want)?;
+        let toolbox = ctx.toolbox()?;
+        let module: Option<PathBuf> = match driver {
+            Driver::Notblk => Some(ctx.build_module(&toolbox, &kernel)?),
+            Driver::Ext4 => None,
+        };
+        let agent = ctx.cargo_static(&Program::Workspace {
+            package: "notblk-agent".into(),
+            bin: "notblk-agent".into(),
+        })?;
+        let fsx = match with_fsx {
+            true => Some(ctx.cargo_static(&Program::Published {
+                name: "fsx".into(),
+                version: "0.3.2".into(),
+                bin: "fsx".into(),
+            })?),
+            false => None,
+        };
+        let parts = Parts {
+            toolbox: &toolbox,
+            kernel: &kernel,
+            agent: &agent,
+            fsx: fsx.as_deref(),
+            module: module.as_deref(),
+        };
+        let initramfs = initramfs::pack(ctx, &parts)?;
+        Ok(Guest {
+            driver,
+            kernel,
+            toolbox,
+            initramfs,
+            args: args.clone(),
+        })
+    }
+
+    /// Boots once, for one piece of work.
+    pub fn boot(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        work: Work,
+        limit: Option<Duration>,
+        step: Option<&Step>,
+        on_event: impl FnMut(&Event) -> Result<()>,
+    ) -> Result<Outcome> {
+        let machine = Machine {
+            toolbox: &self.toolbox,
+            kernel: &self.kernel,
+            initramfs: &self.initramfs,
+            name,
+            memory: self.args.memory,
+            cpus: self.args.cpus,
+            limit: self.args.timeout.map(Duration::from_secs).or(limit),
+            interactive: work == Work::Shell,
+        };
+        let job = Job {
+            driver: self.driver,
+            work,
+        };
+        vm::run(ctx, &machine, &job, step, on_event)
+    }
+
+    /// What runs the guest's instructions.
+    pub fn accel(&self, ctx: &Ctx) -> Result<vm::Accel> {
+        vm::Accel::find(ctx, &self.toolbox)
+    }
+}
+
+/// The error for a job whose answer never came, though the agent claims to be done.
+pub fn no_answer(what: &str) -> anyhow::Error {
+    Exit::host(format!("the guest is done, but {what} never came")).into()
+}
