@@ -16,7 +16,7 @@ use crate::initramfs::{self, Parts};
 use crate::kernel::{Kernel, Want};
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
-use crate::vm::{self, Machine, Outcome};
+use crate::vm::{self, Accel, Machine, Outcome};
 
 /// `--driver`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,6 +45,9 @@ pub struct GuestArgs {
     /// A kernel of qemu/kernels.toml, by name or version [default: the file's default]
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
+    /// What runs the guest [default: KVM where it works]
+    #[arg(long, value_enum)]
+    pub accel: Option<Accel>,
     /// Memory of the guest in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..))]
     pub memory: u32,
@@ -62,6 +65,8 @@ pub struct Guest {
     pub driver: Driver,
     /// The kernel that boots.
     pub kernel: Kernel,
+    /// What runs its instructions.
+    pub accel: Accel,
     toolbox: Toolbox,
     initramfs: Vec<u8>,
     args: GuestArgs,
@@ -101,9 +106,14 @@ impl Guest {
             module: module.as_deref(),
         };
         let initramfs = initramfs::pack(ctx, &parts)?;
+        let accel = match args.accel {
+            Some(accel) => accel,
+            None => Accel::find(ctx, &toolbox, &kernel)?,
+        };
         Ok(Guest {
             driver,
             kernel,
+            accel,
             toolbox,
             initramfs,
             args: args.clone(),
@@ -125,6 +135,7 @@ impl Guest {
             kernel: &self.kernel,
             initramfs: &self.initramfs,
             name,
+            accel: self.accel,
             memory: self.args.memory,
             cpus: self.args.cpus,
             limit: self.args.timeout.map(Duration::from_secs).or(limit),
@@ -135,11 +146,6 @@ impl Guest {
             work,
         };
         vm::run(ctx, &machine, &job, step, on_event)
-    }
-
-    /// What runs the guest's instructions.
-    pub fn accel(&self, ctx: &Ctx) -> Result<vm::Accel> {
-        vm::Accel::find(ctx, &self.toolbox)
     }
 }
 

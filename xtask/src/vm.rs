@@ -48,6 +48,8 @@ pub struct Machine<'a> {
     pub initramfs: &'a [u8],
     /// What the log of its console is called.
     pub name: &'a str,
+    /// What runs it.
+    pub accel: Accel,
     /// Memory in MiB.
     pub memory: u32,
     /// Number of CPUs.
@@ -122,7 +124,7 @@ pub fn run(
     mut on_event: impl FnMut(&Event) -> Result<()>,
 ) -> Result<Outcome> {
     interrupt::check()?;
-    let accel = Accel::find(ctx, machine.toolbox)?;
+    let accel = machine.accel;
     let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
     let log = ctx.cache.log(&format!("console-{}", machine.name));
     // Unlinked first, so that another xtask that writes to a log of this name keeps its own.
