@@ -52,7 +52,9 @@ proptest! {
     }
 
     #[test]
-    fn runs_change_all_or_nothing(bytes in bytes(), start in 0_u32..700, count in 0_u32..300, value: bool) {
+    fn runs_change_all_or_nothing(
+        bytes in bytes(), start in 0_u32..700, count in 0_u32..300, value: bool,
+    ) {
         let mut bits = model(&bytes);
         let mut changed = bytes.clone();
         let b = changed.as_mut_slice();
@@ -63,7 +65,10 @@ proptest! {
         };
         let len = bits.len();
         let expected = match bits.get_mut(start as usize..(start + count) as usize) {
-            None => Err(Corrupt::BitRange { start, end: u64::from(start + count), bits: len as u64 }),
+            None => {
+                let (end, bits) = (u64::from(start + count), len as u64);
+                Err(Corrupt::BitRange { start, end, bits })
+            }
             Some(range) => match range.iter().position(|&bit| bit == value) {
                 Some(i) if value => Err(Corrupt::BitAlreadySet { bit: start + i as u32 }),
                 Some(i) => Err(Corrupt::BitAlreadyClear { bit: start + i as u32 }),

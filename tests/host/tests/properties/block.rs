@@ -14,7 +14,9 @@ fn offset() -> impl Strategy<Value = usize> {
 
 proptest! {
     #[test]
-    fn values_go_where_slices_say(bytes in prop::collection::vec(any::<u8>(), 0..256), off in offset(), value: u64) {
+    fn values_go_where_slices_say(
+        bytes in prop::collection::vec(any::<u8>(), 0..256), off in offset(), value: u64,
+    ) {
         let inside = off.checked_add(8).is_some_and(|end| end <= bytes.len());
         let mut copy = bytes.clone();
         let block: &mut [u8] = &mut copy;
@@ -35,7 +37,9 @@ proptest! {
     }
 
     #[test]
-    fn fill_fills_the_range_or_nothing(len in 0_usize..256, off in offset(), count in offset(), byte: u8) {
+    fn fill_fills_the_range_or_nothing(
+        len in 0_usize..256, off in offset(), count in offset(), byte: u8,
+    ) {
         let mut bytes = vec![!byte; len];
         let result = BlockMut::fill(bytes.as_mut_slice(), off, count, byte);
         let mut expected = vec![!byte; len];

@@ -222,8 +222,8 @@ fn copies_of_the_superblock() {
     assert_eq!(copies(0), (0..400).collect::<Vec<_>>());
 }
 
-/// The limits that the C driver of ext2 gives for 1, 2 and 4 KiB; larger blocks are limited by 32-bit
-/// sectors alone.
+/// The limits that the C driver of ext2 gives for 1, 2 and 4 KiB; larger blocks are limited by
+/// 32-bit sectors alone.
 #[test]
 fn largest_files() {
     let sizes: Vec<u64> = (0..=6)
@@ -340,7 +340,9 @@ proptest! {
     #[test]
     fn damaged_superblocks_do_not_panic(
         log in 0_u32..7,
-        changes in prop::collection::vec((prop_oneof![3 => 0_usize..0x68, 1 => 0_usize..1024], any::<u8>()), 0..4),
+        changes in prop::collection::vec(
+            (prop_oneof![3 => 0_usize..0x68, 1 => 0_usize..1024], any::<u8>()), 0..4,
+        ),
         device in prop_oneof![Just(DEVICE), any::<u64>()],
         a: u32, b: u32,
     ) {
@@ -357,7 +359,8 @@ proptest! {
     #[test]
     fn odd_shapes_agree_with_themselves(
         log in 0_u32..7, inode_log in any::<u32>(), table in 1_u32..200, bpg in 8_u32..=u32::MAX,
-        groups in prop_oneof![1_u32..40, 1_u32..200_000], last in 1_u32..=u32::MAX, a: u32, b: u32, features in 0_u32..4,
+        groups in prop_oneof![1_u32..40, 1_u32..200_000], last in 1_u32..=u32::MAX,
+        a: u32, b: u32, features in 0_u32..4,
     ) {
         let block_bits = 10 + log;
         let inode_log = 7 + inode_log % (block_bits.min(15) - 6);

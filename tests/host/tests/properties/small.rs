@@ -75,7 +75,8 @@ proptest! {
         let block = dev::encode(major, minor);
         prop_assert_eq!(dev::decode(&block), (major, minor));
         prop_assert!(block[2..].iter().all(|word| word.get() == 0));
-        prop_assert_eq!(block[0].get() == 0, major >= 256 || minor >= 256 || (major, minor) == (0, 0));
+        let wide = major >= 256 || minor >= 256 || (major, minor) == (0, 0);
+        prop_assert_eq!(block[0].get() == 0, wide);
     }
 
     #[test]
@@ -107,8 +108,8 @@ proptest! {
         let mut extra = RawInodeExtra::new_zeroed();
         extra.extra_isize.set(used);
         let fits = used % 4 == 0 && used <= inode_size - 128;
-        let expected = if fits { Ok(()) } else { Err(Corrupt::ExtraIsize { found: used, inode_size }) };
-        prop_assert_eq!(extra.check(inode_size), expected);
+        let error = Corrupt::ExtraIsize { found: used, inode_size };
+        prop_assert_eq!(extra.check(inode_size), if fits { Ok(()) } else { Err(error) });
         prop_assert_eq!(extra.used_ctime_extra().is_some(), used >= 8);
         prop_assert_eq!(extra.used_mtime_extra().is_some(), used >= 12);
         prop_assert_eq!(extra.used_atime_extra().is_some(), used >= 16);
