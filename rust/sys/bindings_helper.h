@@ -7,6 +7,7 @@
 #include <linux/buffer_head.h>
 #include <linux/dcache.h>
 #include <linux/falloc.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
@@ -27,7 +28,6 @@
 /* Constants that are macros with casts, which bindgen cannot evaluate, or that clash with names in core. */
 const gfp_t NOTBLK_GFP_KERNEL = GFP_KERNEL;
 const unsigned long NOTBLK_SB_RDONLY = SB_RDONLY;
-const u64 NOTBLK_IOMAP_NULL_ADDR = IOMAP_NULL_ADDR;
 const unsigned int NOTBLK_FOP_DIO_PARALLEL_WRITE = (__force unsigned int)FOP_DIO_PARALLEL_WRITE;
 const unsigned int NOTBLK_FOP_BUFFER_RASYNC = (__force unsigned int)FOP_BUFFER_RASYNC;
 const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;

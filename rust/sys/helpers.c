@@ -26,6 +26,11 @@ void notblk_memset(void *dst, int byte, size_t n)
 	memset(dst, byte, n);
 }
 
+bool notblk_capable_resource(void)
+{
+	return capable(CAP_SYS_RESOURCE);
+}
+
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
 {
 	return sb_bread(sb, block);
@@ -266,6 +271,16 @@ void notblk_set_inode_metadata_writeback(struct inode *inode)
 	set_inode_metadata_writeback(inode);
 }
 
+int notblk_i_dirty(void)
+{
+	return I_DIRTY;
+}
+
+bool notblk_datasync_dirty(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_DIRTY_DATASYNC;
+}
+
 bool notblk_is_sync(struct inode *inode)
 {
 	return IS_SYNC(inode);
@@ -335,6 +350,11 @@ struct inode *notblk_file_inode(const struct file *file)
 void notblk_file_accessed(struct file *file)
 {
 	file_accessed(file);
+}
+
+ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count)
+{
+	return generic_write_sync(iocb, count);
 }
 
 size_t notblk_iov_iter_count(const struct iov_iter *iter)

@@ -21,6 +21,9 @@ const char *notblk_alias(void);
 void notblk_memcpy(void *dst, const void *src, size_t n);
 void notblk_memset(void *dst, int byte, size_t n);
 
+/* linux/capability.h */
+bool notblk_capable_resource(void);
+
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
 struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block);
@@ -74,6 +77,8 @@ u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
 bool notblk_inode_is_new(struct inode *inode);
 void notblk_set_inode_metadata_writeback(struct inode *inode);
+int notblk_i_dirty(void);
+bool notblk_datasync_dirty(struct inode *inode);
 bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
@@ -92,6 +97,7 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
 void notblk_file_accessed(struct file *file);
+ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
 void notblk_iov_iter_truncate(struct iov_iter *iter, u64 count);
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
+//! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
+
+use super::{direct, truncate, Inode, Locked, Notblk, Transaction};
+use crate::vfs::{
+    dio::Completion,
+    file,
+    kiocb::{Io, Read, Request, Write},
+    locked::InvalidateLock,
+    Exclusive,
+};
+use kernel::prelude::*;
+
+impl file::Operations for Notblk {
+    fn read_iter(mut request: Request<'_, Self, Read>) -> Io {
+        if request.len() == 0 {
+            return Io::Done(Ok(0));
+        }
+        if request.is_direct() {
+            return direct::read_iter(request);
+        }
+        Io::Done(request.buffered_read())
+    }
+
+    fn write_iter(mut request: Request<'_, Self, Write>) -> Io {
+        if request.is_direct() {
+            return direct::write_iter(request);
+        }
+        Io::Done(write(&mut request))
+    }
+
+    fn dio_write_end(completion: &Completion<'_, Self>) -> Result {
+        direct::write_end(completion);
+        Ok(())
+    }
+
+    fn setsize(inode: &Locked<Exclusive>, size: u64) -> Result {
+        set_size(inode, size)
+    }
+}
+
+/// Writes through the page cache: every buffered write, and the rest of every direct one that fell back.
+///
+/// # Errors
+///
+/// As `write(2)`; `EOPNOTSUPP` under NOWAIT, where the caller tries again from a context that may sleep (as ext4 does).
+pub(super) fn write(request: &mut Request<'_, Notblk, Write>) -> Result<usize> {
+    if request.is_nowait() {
+        return Err(EOPNOTSUPP);
+    }
+    let inode = request.inode();
+    let written = {
+        let lock = inode.lock();
+        direct::drain(&lock);
+        if write_checks(request, &lock)? == 0 {
+            return Ok(0);
+        }
+        let written = request.buffered_write(&lock);
+        if request.len() > 0 {
+            // Short: blocks may have been allocated past what i_size covers now.
+            trim_past_eof(&lock);
+        }
+        written
+    }?;
+    if written == 0 {
+        return Ok(0);
+    }
+    request.write_sync(written)
+}
+
+/// Limits, set-id bits and timestamps, and what lies behind the old end of file. Answers how much may be written.
+fn write_checks(request: &mut Request<'_, Notblk, Write>, lock: &Locked<Exclusive>) -> Result<usize> {
+    if lock.is_immutable() {
+        return Err(EPERM);
+    }
+    let count = request.write_checks(lock)?;
+    if count == 0 {
+        return Ok(0);
+    }
+    request.modified(lock)?;
+    zero_past_eof(lock, request.pos())?;
+    Ok(count)
+}
+
+/// Before the file grows to reach `pos`: zeroes the rest of its last block, where mmap may have written what nobody
+/// should ever read. Nothing to do where `pos` is inside the file. C: `ext4_block_zero_eof`.
+pub(super) fn zero_past_eof(lock: &Locked<Exclusive>, pos: u64) -> Result {
+    let size = lock.size();
+    if pos <= size {
+        return Ok(());
+    }
+    let block_end = size.next_multiple_of(1 << lock.sb().block_bits());
+    lock.zero_range(size, block_end.min(pos).saturating_sub(size))
+}
+
+/// After a write that stopped early: frees blocks that it allocated past the end of file. C: `ext2_write_failed`.
+pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) {
+    let size = lock.size();
+    let inode: &Inode = lock;
+    let invalidate = InvalidateLock::new(inode);
+    lock.truncate_pagecache(&invalidate, size);
+    truncate::free_from(&Transaction::start(inode.sb()), inode, size);
+}
+
+/// `truncate(2)`, both ways.
+fn set_size(inode: &Locked<Exclusive>, size: u64) -> Result {
+    if inode.is_immutable() {
+        return Err(EPERM);
+    }
+    inode.newsize_ok(size)?;
+    // No direct I/O may reach blocks that are about to be freed, nor see the size change under it.
+    inode.dio_wait();
+    let old = inode.size();
+    if size > old {
+        zero_past_eof(inode, size)?;
+    } else {
+        // The new last block, from the new end on.
+        let block_end = size.next_multiple_of(1 << inode.sb().block_bits());
+        inode.zero_range(size, block_end.min(old).saturating_sub(size))?;
+    }
+    {
+        let file: &Inode = inode;
+        let _lock = InvalidateLock::new(file);
+        inode.truncate_setsize(size);
+        if size < old {
+            truncate::free_from(&Transaction::start(file.sb()), file, size);
+        }
+    }
+    inode.touch_mctime();
+    inode.mark_dirty();
+    if inode.is_sync() {
+        inode.sync_metadata()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes between memory and disk. C: `ext2_iget`, `ext2_write_inode`, `ext2_evict_inode` in `fs/ext2/inode.c`.
+
+use super::{
+    error::{self, At, OrReport},
+    group,
+    map::BlockMap,
+    truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
+};
+use crate::{
+    format::{
+        block::{Block, BlockMut},
+        dev, inode as disk,
+        inode::{RawInode, RawInodeExtra},
+        time::{self, DiskTime},
+    },
+    vfs::{
+        inode::{Fields, Flags, Iget, Kind, New, Times},
+        Buffer, InodeRef,
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, new_spinlock, Mutex, SpinLock},
+};
+use zerocopy::little_endian::{U16, U32};
+
+/// Our data beside `struct inode`.
+#[pin_data]
+pub(crate) struct InodeData {
+    /// Protects the block map, in the inode and in its indirect blocks. C: `truncate_mutex` of ext2.
+    #[pin]
+    pub(super) map: Mutex<BlockMap>,
+    /// Protects what the disk has and VFS does not.
+    #[pin]
+    pub(super) disk: SpinLock<DiskFields>,
+}
+
+/// Fields of the inode on disk that have no place in `struct inode`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct DiskFields {
+    /// `i_flags`: `FL_*` of [`crate::format::inode`].
+    pub(super) flags: u32,
+    /// `i_file_acl`: block of extended attributes, or 0.
+    pub(super) file_acl: u32,
+    /// `i_dtime`: when the inode was deleted, or 0.
+    pub(super) dtime: u32,
+    /// The inode table has an older inode's remains here: clear them with the first write.
+    pub(super) fresh: bool,
+    /// Directory: the first block that may have room for an entry.
+    pub(super) room_hint: u32,
+}
+
+impl InodeData {
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            map <- new_mutex!(BlockMap::default(), "notblk::map"),
+            disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
+        }? Error)
+    }
+}
+
+/// The buffer of the inode table that holds an inode, and where it begins there.
+pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
+    let geo = &sb.data().geo;
+    let at = At::Inode(ino);
+    let short = u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
+    let (group, index) = geo.inode_group(short).or_report(sb, at)?;
+    let desc = group::read(sb, group)?;
+    let (block, off) = geo.inode_at(desc.inode_table.get(), index).or_report(sb, at)?;
+    Ok((sb.bread(block)?, off))
+}
+
+/// Gets an inode, from the cache or from disk.
+///
+/// # Errors
+///
+/// `ESTALE` for one that has been deleted; `EUCLEAN` for one that is damaged; `EIO`, `ENOMEM`.
+pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    match sb.iget_locked(ino)? {
+        Iget::Cached(inode) => Ok(inode),
+        Iget::New(new) => load(new),
+    }
+}
+
+/// Reads an inode from disk.
+fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
+    let ino = new.ino();
+    let (raw, extra) = {
+        let sb = new.sb();
+        let (buffer, off) = buffer(sb, ino)?;
+        let at = At::Inode(ino);
+        let raw: RawInode = buffer.get(off).or_report(sb, at)?;
+        let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
+        check(sb, ino, &raw)?;
+        (raw, extra)
+    };
+    let time = |sec, extra: Option<U32>| {
+        let t = time::decode(sec, extra);
+        (t.sec, t.nsec)
+    };
+    let extra = extra.as_ref();
+    new.load(&Fields {
+        mode: raw.mode.get(),
+        uid: raw.uid(),
+        gid: raw.gid(),
+        nlink: u32::from(raw.links_count.get()),
+        size: raw.size(),
+        sectors: u64::from(raw.blocks_lo.get()),
+        generation: raw.generation.get(),
+        times: Times {
+            atime: time(raw.atime, extra.and_then(RawInodeExtra::used_atime_extra)),
+            mtime: time(raw.mtime, extra.and_then(RawInodeExtra::used_mtime_extra)),
+            ctime: time(raw.ctime, extra.and_then(RawInodeExtra::used_ctime_extra)),
+        },
+        flags: vfs_flags(raw.flags.get()),
+    });
+    new.data().map.lock().set(raw.block);
+    {
+        let mut fields = new.data().disk.lock();
+        fields.flags = raw.flags.get();
+        fields.file_acl = raw.file_acl.get();
+    }
+    set_kind(&mut new, &raw)?;
+    Ok(new.ready())
+}
+
+/// The part of an inode behind its first 128 bytes, if there is one.
+fn read_extra(
+    sb: &SuperBlock,
+    block: &Buffer<'_>,
+    off: usize,
+) -> Result<Option<RawInodeExtra>, crate::format::corrupt::Corrupt> {
+    let size = sb.data().geo.inode_size();
+    if size <= disk::RAW_INODE_SIZE {
+        return Ok(None);
+    }
+    let extra: RawInodeExtra = block.get(off.saturating_add(usize::from(disk::RAW_INODE_SIZE)))?;
+    extra.check(size)?;
+    Ok(Some(extra))
+}
+
+/// What must hold of an inode before anybody uses it.
+fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
+    if raw.links_count.get() == 0 {
+        // The test by which e2fsck tells that an inode is not in use.
+        if raw.mode.get() == 0 || raw.dtime.get() != 0 {
+            return Err(ESTALE);
+        }
+        return Err(error::report(sb, fmt!("inode {ino}: no links, and not deleted")));
+    }
+    let flags = raw.flags.get();
+    for (flag, what) in [
+        (disk::FL_EXTENTS, "extents"),
+        (disk::FL_INLINE_DATA, "inline data"),
+        (disk::FL_HUGE_FILE, "sizes in blocks"),
+        (disk::FL_EA_INODE, "an attribute's value"),
+    ] {
+        if flags & flag != 0 {
+            return Err(error::report(sb, fmt!("inode {ino}: has {what}, which this format does not")));
+        }
+    }
+    let acl = raw.file_acl.get();
+    if acl != 0 {
+        sb.data().geo.check_data_block(acl).or_report(sb, At::Attributes(ino, acl))?;
+    }
+    if i64::try_from(raw.size()).is_err() {
+        return Err(error::report(sb, fmt!("inode {ino}: size {:#x}", raw.size())));
+    }
+    if raw.file_type() == disk::S_IFDIR && raw.size() % u64::from(sb.data().geo.block_size()) != 0 {
+        return Err(error::report(
+            sb,
+            fmt!("inode {ino}: directory of {} bytes, which is not whole blocks", raw.size()),
+        ));
+    }
+    Ok(())
+}
+
+/// Operation tables by file type.
+fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
+    let (major, minor) = dev::decode(&raw.block);
+    match raw.file_type() {
+        disk::S_IFREG => new.set_kind(&Kind::Regular),
+        disk::S_IFDIR => new.set_kind(&Kind::Directory),
+        disk::S_IFLNK if is_fast_symlink(new.sb(), raw) => {
+            let mut text = [0; size_of::<[U32; disk::N_BLOCKS]>()];
+            text.copy_from_slice(zerocopy::IntoBytes::as_bytes(&raw.block));
+            let len = usize::try_from(raw.size()).unwrap_or(usize::MAX);
+            match text.get(..len) {
+                // A target with a zero byte in it would read back shorter than its size.
+                Some(target) if len < text.len() && !target.contains(&0) => {
+                    new.set_kind(&Kind::FastSymlink(target))
+                }
+                _ => Err(error::report(new.sb(), fmt!("inode {}: bad symlink", new.ino()))),
+            }
+        }
+        disk::S_IFLNK if raw.size() < u64::from(new.sb().data().geo.block_size()) => {
+            new.set_kind(&Kind::PageSymlink)
+        }
+        disk::S_IFCHR | disk::S_IFBLK => new.set_kind(&Kind::Special { major, minor }),
+        disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
+        _ => Err(error::report(
+            new.sb(),
+            fmt!("inode {}: mode {:#o}, size {}", new.ino(), raw.mode.get(), raw.size()),
+        )),
+    }
+}
+
+/// A symlink without data blocks has its target in the inode. C: `ext2_inode_is_fast_symlink`.
+fn is_fast_symlink(sb: &SuperBlock, raw: &RawInode) -> bool {
+    let acl_sectors = if raw.file_acl.get() != 0 { sb.data().geo.block_size() / 512 } else { 0 };
+    raw.blocks_lo.get() == acl_sectors
+}
+
+/// `S_*` flags of VFS for `FL_*` of the disk. C: `ext2_set_inode_flags`.
+pub(super) fn vfs_flags(flags: u32) -> Flags {
+    Flags::default()
+        .with(Flags::SYNC, flags & disk::FL_SYNC != 0)
+        .with(Flags::APPEND, flags & disk::FL_APPEND != 0)
+        .with(Flags::IMMUTABLE, flags & disk::FL_IMMUTABLE != 0)
+        .with(Flags::NOATIME, flags & disk::FL_NOATIME != 0)
+        .with(Flags::DIRSYNC, flags & disk::FL_DIRSYNC != 0)
+}
+
+/// A created inode's part on disk: nothing yet but its flags.
+pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
+    let mut fields = new.data().disk.lock();
+    *fields = DiskFields { flags, fresh: true, ..DiskFields::default() };
+}
+
+/// Copies an inode to the inode table's buffer, and answers the buffer.
+pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
+    let sb = inode.sb();
+    let ino = inode.ino();
+    let transaction = Transaction::start(sb);
+    let at = At::Inode(ino);
+    let (table, off) = buffer(sb, ino)?;
+    // The map's lock also keeps two writers of the same inode apart.
+    let map = inode.data().map.lock();
+    let mut access = transaction.write(table);
+    let (fields, fresh) = {
+        let mut disk = inode.data().disk.lock();
+        (*disk, core::mem::replace(&mut disk.fresh, false))
+    };
+    if fresh {
+        access.fill(off, usize::from(sb.data().geo.inode_size()), 0).or_report(sb, at)?;
+    }
+    let mut raw: RawInode = access.get(off).or_report(sb, at)?;
+    let times = inode.times();
+    fill(inode, &fields, &times, &mut raw);
+    if is_mapped(inode) {
+        raw.block = map.raw();
+    } else if fresh {
+        let (major, minor) = inode.rdev();
+        raw.block = dev::encode(major, minor);
+    }
+    write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
+    access.put(off, &raw).or_report(sb, at)?;
+    drop(map);
+    let written = access.dirty();
+    if inode.is_regular() && inode.size() > 0x7fff_ffff {
+        super::super_block::set_large_file(sb)?;
+    }
+    Ok(written)
+}
+
+/// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
+fn is_mapped(inode: &Inode) -> bool {
+    matches!(inode.mode() & disk::S_IFMT, disk::S_IFREG | disk::S_IFDIR | disk::S_IFLNK)
+}
+
+fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
+    let extra = inode.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
+    let sec = |(sec, nsec): (i64, u32)| {
+        let t = DiskTime { sec, nsec };
+        if extra {
+            time::encode(t).0
+        } else {
+            time::encode_base(t)
+        }
+    };
+    raw.mode = U16::new(inode.mode());
+    raw.set_uid(inode.uid());
+    raw.set_gid(inode.gid());
+    if inode.is_regular() {
+        raw.set_size(inode.size());
+    } else {
+        // CAST: directories and symlinks are far below 4 GiB, and the upper half is not a size there.
+        raw.size_lo = U32::new(inode.size() as u32);
+    }
+    raw.atime = sec(times.atime);
+    raw.ctime = sec(times.ctime);
+    raw.mtime = sec(times.mtime);
+    raw.dtime = U32::new(fields.dtime);
+    // CAST: s_max_links is 32,000.
+    raw.links_count = U16::new(inode.nlink() as u16);
+    // CAST: s_maxbytes keeps i_blocks below 2^32.
+    raw.blocks_lo = U32::new(inode.sectors() as u32);
+    raw.flags = U32::new(fields.flags);
+    raw.file_acl = U32::new(fields.file_acl);
+    raw.generation = U32::new(inode.generation());
+}
+
+/// Upper bits and nanoseconds of the timestamps, where the inode has room for them.
+fn write_extra(
+    sb: &SuperBlock,
+    block: &mut impl BlockMut,
+    off: usize,
+    times: &Times,
+    fresh: bool,
+) -> Result<(), crate::format::corrupt::Corrupt> {
+    let geo = &sb.data().geo;
+    if geo.inode_size() <= disk::RAW_INODE_SIZE {
+        return Ok(());
+    }
+    let at = off.saturating_add(usize::from(disk::RAW_INODE_SIZE));
+    let mut extra: RawInodeExtra = block.get(at)?;
+    let encode = |(sec, nsec): (i64, u32)| time::encode(DiskTime { sec, nsec });
+    if fresh {
+        extra.extra_isize = U16::new(geo.extra_isize_wanted());
+        (extra.crtime, extra.crtime_extra) = encode(times.ctime);
+    }
+    if extra.used_ctime_extra().is_some() {
+        extra.ctime_extra = encode(times.ctime).1;
+    }
+    if extra.used_mtime_extra().is_some() {
+        extra.mtime_extra = encode(times.mtime).1;
+    }
+    if extra.used_atime_extra().is_some() {
+        extra.atime_extra = encode(times.atime).1;
+    }
+    block.put(at, &extra)
+}
+
+/// An inode without links and users: frees its blocks and records when. The pages are gone already.
+pub(super) fn delete(inode: &Inode) {
+    let sb = inode.sb();
+    let transaction = Transaction::start(sb);
+    inode.data().disk.lock().dtime = super::super_block::seconds();
+    if is_mapped(inode) && inode.sectors() != 0 {
+        // A fast symlink with an attribute block has text where others have pointers.
+        let acl = if inode.data().disk.lock().file_acl != 0 { sb.data().geo.block_size() / 512 } else { 0 };
+        let is_symlink = inode.mode() & disk::S_IFMT == disk::S_IFLNK;
+        if !is_symlink || inode.sectors() > u64::from(acl) {
+            truncate::free_all(&transaction, inode);
+        }
+    }
+    xattr::release_block(&transaction, inode);
+    if let Err(e) = write(inode) {
+        pr_err!("({}): inode {}: deletion not recorded: {e:?}\n", sb.id(), inode.ino());
+    }
+}

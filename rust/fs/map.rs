@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The block map: from file blocks to blocks of the device, through up to three levels of indirect blocks. C:
+//! `ext2_get_blocks` in `fs/ext2/inode.c`, `ext4_ind_map_blocks` in `fs/ext4/indirect.c`.
+//!
+//! All of it under `InodeData::map`.
+
+use super::{
+    balloc::{self, Run},
+    error::{At, OrReport},
+    Inode, SuperBlock, Transaction,
+};
+use crate::{
+    format::{
+        block::{Block, BlockMut},
+        indirect::{self, Path},
+        inode::N_BLOCKS,
+    },
+    vfs::Buffer,
+};
+use kernel::prelude::*;
+use zerocopy::little_endian::U32;
+
+/// Bytes of a block pointer.
+const PTR: usize = size_of::<U32>();
+/// The most blocks that one call allocates: 8 MiB at 4 KiB, so that a huge write does not keep others waiting.
+const MAX_ALLOCATE: u32 = 2048;
+
+/// `i_block`, and where the file grew last.
+#[derive(Default)]
+pub(crate) struct BlockMap {
+    block: [U32; N_BLOCKS],
+    /// File block and device block allocated last: the next file block wants the next device block.
+    last: Option<(u32, u32)>,
+}
+
+/// What the map says of a file block.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lookup {
+    /// A run of consecutive blocks.
+    Mapped(Run),
+    /// So many file blocks, at least one, have none.
+    Hole(u32),
+}
+
+/// How far a lookup may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Reads indirect blocks.
+    Allowed,
+    /// Only what is cached: `EAGAIN` otherwise. For NOWAIT.
+    Cached,
+}
+
+impl BlockMap {
+    pub(super) fn set(&mut self, block: [U32; N_BLOCKS]) {
+        *self = Self { block, last: None };
+    }
+
+    pub(super) fn raw(&self) -> [U32; N_BLOCKS] {
+        self.block
+    }
+
+    fn root(&self, index: u32) -> u32 {
+        self.block.get(index as usize).map_or(0, |ptr| ptr.get())
+    }
+
+    pub(super) fn set_root(&mut self, index: u32, ptr: u32) {
+        if let Some(slot) = self.block.get_mut(index as usize) {
+            slot.set(ptr);
+        }
+    }
+
+    /// Looks `lblk` up, and as many blocks after it, up to `max`, as are of the same kind and share the last array of
+    /// pointers.
+    ///
+    /// # Errors
+    ///
+    /// `EFBIG` beyond the format; `EAGAIN` (see [`Reads`]); `EIO`, `EUCLEAN`.
+    pub(super) fn lookup(&self, inode: &Inode, lblk: u32, max: u32, reads: Reads) -> Result<Lookup> {
+        let sb = inode.sb();
+        let path = path(sb, lblk)?;
+        let mut array = Array::Root(&self.block);
+        for level in 0..path.depth {
+            let index = offset(&path, level);
+            let last = level + 1 == path.depth;
+            if last {
+                return array.run(inode, index, path.boundary.min(max.max(1)));
+            }
+            let ptr = array.get(inode, index)?;
+            if ptr == 0 {
+                return Ok(Lookup::Hole(hole_below(sb, &path, level).min(max.max(1))));
+            }
+            array = Array::Block(read_indirect(inode, ptr, reads)?);
+        }
+        // A path has at least one level.
+        Err(EUCLEAN)
+    }
+
+    /// Gives blocks to `lblk`, which is a hole, and to as many after it, up to `want`, as are holes too and get
+    /// consecutive blocks. Indirect blocks come along. The new blocks' contents are what the disk had: the caller writes
+    /// or zeroes them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`, `EFBIG`, `EIO`, `EUCLEAN`; nothing is left allocated.
+    pub(super) fn allocate(
+        &mut self,
+        transaction: &Transaction<'_>,
+        inode: &Inode,
+        lblk: u32,
+        want: u32,
+    ) -> Result<Run> {
+        let sb = inode.sb();
+        let path = path(sb, lblk)?;
+        // How far down the tree exists: `level` is where the first missing pointer stands.
+        let mut parent: Option<Buffer<'_>> = None;
+        let mut level = 0;
+        let want = want.clamp(1, MAX_ALLOCATE).min(path.boundary);
+        let mut holes = want;
+        loop {
+            let index = offset(&path, level);
+            let array = match &parent {
+                None => Array::Root(&self.block),
+                Some(buffer) => Array::Borrowed(buffer),
+            };
+            if level + 1 == path.depth {
+                match array.run(inode, index, want)? {
+                    Lookup::Hole(n) => holes = n,
+                    // The caller looked under the same lock.
+                    Lookup::Mapped(run) => return Ok(run),
+                }
+                break;
+            }
+            let ptr = array.get(inode, index)?;
+            if ptr == 0 {
+                break;
+            }
+            parent = Some(read_indirect(inode, ptr, Reads::Allowed)?);
+            level += 1;
+        }
+
+        let missing = path.depth - 1 - level;
+        let goal = self.goal(inode, lblk, parent.as_ref());
+        let branch = Branch::allocate(transaction, goal, missing, holes)?;
+        let top = match branch.link(transaction, inode, &path, level) {
+            Ok(top) => top,
+            Err(e) => {
+                branch.free(transaction);
+                return Err(e);
+            }
+        };
+        // The last step makes the branch reachable.
+        let index = offset(&path, level);
+        match parent {
+            None if missing == 0 => {
+                for (n, ptr) in branch.data_ptrs() {
+                    self.set_root(index.saturating_add(n), ptr);
+                }
+            }
+            None => self.set_root(index, top),
+            Some(buffer) => {
+                let mut access = transaction.write(buffer);
+                let written = if missing == 0 {
+                    put_run(&mut access, index, branch.data)
+                } else {
+                    put_ptr(&mut access, index, top)
+                };
+                written.or_report(sb, At::Pointer(inode.ino()))?;
+                access.dirty_for(inode);
+            }
+        }
+        self.last = lblk
+            .checked_add(branch.data.count - 1)
+            .zip(branch.data.start.checked_add(branch.data.count - 1));
+        // CAST: three indirect blocks and a bounded run.
+        let blocks = i64::from(branch.data.count) + missing as i64;
+        inode.add_sectors(blocks * i64::from(sb.data().geo.block_size() / 512));
+        inode.touch_ctime();
+        inode.mark_dirty();
+        transaction.clean_aliases(branch.data.start, branch.data.count);
+        Ok(branch.data)
+    }
+
+    /// Where new blocks should be: behind the last one, else near the pointers, else near the inode. C:
+    /// `ext2_find_goal`.
+    fn goal(&self, inode: &Inode, lblk: u32, parent: Option<&Buffer<'_>>) -> u32 {
+        if let Some((last_lblk, last_block)) = self.last {
+            if last_lblk.checked_add(1) == Some(lblk) {
+                return last_block.saturating_add(1);
+            }
+        }
+        match parent {
+            Some(buffer) => u32::try_from(buffer.block_nr()).unwrap_or(0),
+            None => balloc::goal_for(inode.sb(), inode.ino()),
+        }
+    }
+
+    /// Forgets where the file grew last, after it shrank.
+    pub(super) fn forget_goal(&mut self) {
+        self.last = None;
+    }
+
+    /// The pointers in the inode: index, pointer.
+    pub(super) fn roots(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
+        (0u32..).zip(self.block).map(|(i, ptr)| (i, ptr.get()))
+    }
+
+    /// As [`Self::root`], for whoever walks the tree.
+    pub(super) fn pointer(&self, index: u32) -> u32 {
+        self.root(index)
+    }
+}
+
+/// `indirect::path` with the errno for what is too large.
+fn path(sb: &SuperBlock, lblk: u32) -> Result<Path> {
+    indirect::path(lblk, sb.data().geo.ptrs_bits()).map_err(|_| EFBIG)
+}
+
+fn offset(path: &Path, level: usize) -> u32 {
+    path.offsets.get(level).copied().unwrap_or(0)
+}
+
+/// How many file blocks from the path's on have no block, given that the pointer at `level` is missing.
+fn hole_below(sb: &SuperBlock, path: &Path, level: usize) -> u32 {
+    let bits = sb.data().geo.ptrs_bits();
+    // Blocks below one pointer at each level under the missing one; what precedes our block there is not ahead.
+    let mut before: u64 = 0;
+    for lower in level + 1..path.depth {
+        // CAST: at most 3.
+        let below = (path.depth - 1 - lower) as u32;
+        before = before.saturating_add(u64::from(offset(path, lower)).saturating_mul(indirect::span(below, bits)));
+    }
+    let whole = indirect::span((path.depth - 1 - level) as u32, bits);
+    u32::try_from(whole.saturating_sub(before)).unwrap_or(u32::MAX).max(1)
+}
+
+/// Reads a block of pointers.
+pub(super) fn read_indirect(inode: &Inode, ptr: u32, reads: Reads) -> Result<Buffer<'_>> {
+    let sb = inode.sb();
+    match reads {
+        Reads::Allowed => sb.bread(ptr),
+        Reads::Cached => sb.bread_cached(ptr).ok_or(EAGAIN),
+    }
+}
+
+/// An array of pointers: in the inode, or in an indirect block.
+enum Array<'a, 'sb> {
+    Root(&'a [U32; N_BLOCKS]),
+    Block(Buffer<'sb>),
+    Borrowed(&'a Buffer<'sb>),
+}
+
+impl Array<'_, '_> {
+    /// The pointer at `index`, 0 or checked.
+    fn get(&self, inode: &Inode, index: u32) -> Result<u32> {
+        let sb = inode.sb();
+        let at = At::Pointer(inode.ino());
+        let ptr = match self {
+            Array::Root(block) => block.get(index as usize).map_or(0, |ptr| ptr.get()),
+            Array::Block(buffer) => read_ptr(buffer, index).or_report(sb, at)?,
+            Array::Borrowed(buffer) => read_ptr(*buffer, index).or_report(sb, at)?,
+        };
+        if ptr == 0 {
+            return Ok(0);
+        }
+        sb.data().geo.check_data_block(ptr).or_report(sb, at)
+    }
+
+    /// What begins at `index`, for at most `max` pointers of the array.
+    fn run(&self, inode: &Inode, index: u32, max: u32) -> Result<Lookup> {
+        let first = self.get(inode, index)?;
+        let mut count = 1;
+        while count < max {
+            let next = self.get(inode, index.saturating_add(count))?;
+            let expected = if first == 0 { 0 } else { first.saturating_add(count) };
+            if next != expected {
+                break;
+            }
+            count += 1;
+        }
+        Ok(if first == 0 { Lookup::Hole(count) } else { Lookup::Mapped(Run { start: first, count }) })
+    }
+}
+
+/// Reads a pointer, unchecked.
+pub(super) fn read_ptr(block: &impl Block, index: u32) -> Result<u32, crate::format::corrupt::Corrupt> {
+    Ok(block.get::<U32>((index as usize).saturating_mul(PTR))?.get())
+}
+
+/// Writes a pointer.
+pub(super) fn put_ptr(
+    block: &mut impl BlockMut,
+    index: u32,
+    ptr: u32,
+) -> Result<(), crate::format::corrupt::Corrupt> {
+    block.put((index as usize).saturating_mul(PTR), &U32::new(ptr))
+}
+
+/// Writes pointers to a run.
+fn put_run(
+    block: &mut impl BlockMut,
+    index: u32,
+    run: Run,
+) -> Result<(), crate::format::corrupt::Corrupt> {
+    for n in 0..run.count {
+        put_ptr(block, index.saturating_add(n), run.start.saturating_add(n))?;
+    }
+    Ok(())
+}
+
+/// New blocks that nothing refers to yet: data, and the indirect blocks above it, top first.
+struct Branch {
+    indirect: [u32; 3],
+    missing: usize,
+    data: Run,
+}
+
+impl Branch {
+    fn allocate(
+        transaction: &Transaction<'_>,
+        mut goal: u32,
+        missing: usize,
+        want: u32,
+    ) -> Result<Self> {
+        let mut branch = Self { indirect: [0; 3], missing: 0, data: Run { start: 0, count: 0 } };
+        while branch.missing < missing {
+            match balloc::allocate(transaction, goal, 1) {
+                Ok(run) => {
+                    if let Some(slot) = branch.indirect.get_mut(branch.missing) {
+                        *slot = run.start;
+                    }
+                    branch.missing += 1;
+                    goal = run.start.saturating_add(1);
+                }
+                Err(e) => {
+                    branch.free(transaction);
+                    return Err(e);
+                }
+            }
+        }
+        match balloc::allocate(transaction, goal, want) {
+            Ok(run) => branch.data = run,
+            Err(e) => {
+                branch.free(transaction);
+                return Err(e);
+            }
+        }
+        Ok(branch)
+    }
+
+    fn data_ptrs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        (0..self.data.count).map(|n| (n, self.data.start.saturating_add(n)))
+    }
+
+    /// Fills the indirect blocks, from the lowest up; answers the pointer that will make the branch reachable.
+    fn link(&self, transaction: &Transaction<'_>, inode: &Inode, path: &Path, level: usize) -> Result<u32> {
+        let sb = inode.sb();
+        let mut below: Option<u32> = None;
+        for n in (0..self.missing).rev() {
+            let block = self.indirect.get(n).copied().unwrap_or(0);
+            let index = offset(path, level + 1 + n);
+            let mut access = transaction.create(block)?;
+            let written = match below {
+                None => put_run(&mut access, index, self.data),
+                Some(ptr) => put_ptr(&mut access, index, ptr),
+            };
+            written.or_report(sb, At::Pointer(inode.ino()))?;
+            access.dirty_for(inode);
+            below = Some(block);
+        }
+        Ok(below.unwrap_or(self.data.start))
+    }
+
+    /// Gives everything back. What cannot be freed has been reported, and is e2fsck's.
+    fn free(&self, transaction: &Transaction<'_>) {
+        for &start in self.indirect.iter().take(self.missing) {
+            let _ = balloc::free(transaction, Run { start, count: 1 });
+        }
+        if self.data.count > 0 {
+            let _ = balloc::free(transaction, self.data);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The filesystem: block-mapped ext2, and what ext3 shares with it.
+//!
+//! No `unsafe` and no binding: everything of the kernel comes through [`crate::vfs`], everything of the disk through
+//! [`crate::format`].
+//!
+//! | file | what | C |
+//! | --- | --- | --- |
+//! | [`direct`] | **direct I/O and its buffered fallback** | `fs/ext4/file.c` |
+//! | [`buffered`] | buffered reads and writes, size changes | `fs/ext4/file.c`, `fs/ext2/inode.c` |
+//! | [`iomap`] | which blocks a range has, or gets | `fs/ext2/inode.c`, `ext4_iomap_begin` |
+//! | [`map`] | the block map: looking up and adding | `fs/ext2/inode.c` |
+//! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
+//! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
+//! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
+//! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
+//! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
+//! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
+//! | [`counters`], [`error`] | debugfs; damaged images | |
+//!
+//! # Locks, outermost first
+//!
+//! 1. `i_rwsem` (VFS): names in a directory; size and contents of a file. See [`direct`] for who holds it how.
+//! 2. `invalidate_lock`: page faults and reads against truncate.
+//! 3. Folio locks (VFS, iomap).
+//! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
+//! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+
+#![forbid(unsafe_code)]
+
+mod balloc;
+mod buffered;
+mod counters;
+mod dir;
+mod direct;
+mod error;
+mod group;
+mod ialloc;
+mod inode;
+mod iomap;
+mod map;
+mod namei;
+mod options;
+mod super_block;
+mod truncate;
+mod xattr;
+
+pub(crate) use counters::root as debugfs_root;
+
+use crate::vfs::{self, FileSystem};
+use kernel::prelude::*;
+
+/// The filesystem, as [`crate::vfs`] knows it.
+pub(crate) struct Notblk;
+
+/// Our inode, with its data beside it.
+type Inode = vfs::Inode<Notblk>;
+/// A mounted filesystem of ours.
+type SuperBlock = vfs::SuperBlock<Notblk>;
+/// An inode whose `i_rwsem` is held.
+type Locked<M> = vfs::Locked<Notblk, M>;
+/// A group of metadata changes.
+type Transaction<'sb> = vfs::Transaction<'sb, Notblk>;
+
+impl FileSystem for Notblk {
+    type Options = options::Options;
+    type TypeData = kernel::debugfs::Dir;
+    type SuperData = super_block::SuperData;
+    type InodeData = inode::InodeData;
+
+    fn new_inode_data() -> impl PinInit<Self::InodeData, Error> {
+        inode::InodeData::new()
+    }
+}

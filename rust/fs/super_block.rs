@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mounting and the superblock. C: `fs/ext2/super.c`.
+
+use super::{
+    counters::Counters,
+    error::{self, At, OrReport},
+    group, inode,
+    options::{Live, Options},
+    Inode, Notblk, SuperBlock, Transaction,
+};
+use crate::{
+    format::{
+        block::{Block, BlockMut},
+        features,
+        geometry::Geometry,
+        superblock::{self, RawSuperBlock},
+        time,
+    },
+    vfs::{
+        fs_context::{Log, Value},
+        super_block::{self, New, StatFs},
+        Buffer, InodeRef,
+    },
+};
+use core::mem::offset_of;
+use kernel::{
+    debugfs,
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, Mutex,
+    },
+};
+use zerocopy::little_endian::{U16, U32};
+
+/// `f_type` and `s_magic`.
+const MAGIC: u32 = 0xEF53;
+/// Hard links to one inode. C: `EXT2_LINK_MAX`.
+const LINK_MAX: u32 = 32_000;
+/// The root directory's inode.
+const ROOT_INO: u64 = 2;
+
+/// What belongs to a mounted filesystem.
+#[pin_data]
+pub(crate) struct SuperData {
+    /// Checked at mount, and constant after it.
+    pub(super) geo: Geometry,
+    /// Mount options.
+    pub(super) options: Live,
+    /// Protects bitmaps, group descriptors, and the counts of what is free.
+    #[pin]
+    pub(super) space: Mutex<Space>,
+    #[pin]
+    counters: debugfs::File<Counters>,
+    /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
+    clean_state: u16,
+    /// Damage has been seen since mount.
+    error: Atomic<bool>,
+    /// Where the superblock lies: block of the mounted block size, byte in it.
+    place: (u32, usize),
+    /// Features that forbid writing are present.
+    read_only_only: bool,
+}
+
+/// Free space, in memory. On disk the group descriptors are right at all times, the superblock after a sync.
+pub(crate) struct Space {
+    /// Free blocks, those reserved for root included.
+    pub(super) free_blocks: u64,
+    /// Free inodes.
+    pub(super) free_inodes: u64,
+    /// Where the last directory at top level went (group).
+    pub(super) last_dir_group: u32,
+}
+
+impl SuperData {
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Damage was seen: the state on disk will say so, and e2fsck will look.
+    pub(super) fn note_error(&self) {
+        self.error.store(true, Relaxed);
+    }
+
+    fn has_error(&self) -> bool {
+        self.error.load(Relaxed)
+    }
+}
+
+impl super_block::Operations for Notblk {
+    fn options(sb: &SuperBlock) -> Options {
+        sb.data().options.get()
+    }
+
+    fn parse_option(options: &mut Options, key: &[u8], value: Value<'_>, log: &Log) -> Result<bool> {
+        options.parse(key, value, log)
+    }
+
+    fn fill_super(
+        sb: &mut crate::vfs::SuperBlock<Self, New>,
+        options: Options,
+    ) -> Result<Pin<KBox<SuperData>>> {
+        let raw = read_raw(sb)?;
+        let read_only_only = check_features(sb, &raw)?;
+        let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|corrupt| {
+            pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
+            EINVAL
+        })?;
+        sb.set_blocksize(geo.block_size()).inspect_err(|_| {
+            pr_err!("({}): cannot mount: the device cannot do blocks of {} bytes\n", sb.id(), geo.block_size());
+        })?;
+        let time_max = if geo.inode_size() > crate::format::inode::RAW_INODE_SIZE {
+            time::MAX_EXTRA
+        } else {
+            time::MAX_BASE
+        };
+        let time_gran = if time_max == time::MAX_EXTRA { 1 } else { 1_000_000_000 };
+        sb.set_limits(geo.max_file_size(), MAGIC, LINK_MAX, time_gran, (time::MIN, time_max));
+        sb.set_uuid(raw.uuid);
+        let space = group::count_free(sb, &geo)?;
+
+        let offset = superblock::SUPERBLOCK_OFFSET;
+        let block_size = u64::from(geo.block_size());
+        // CAST: the superblock lies in block 0 or 1.
+        let place = ((offset / block_size) as u32, (offset % block_size) as usize);
+        let state = raw.state.get();
+        if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
+            pr_warn!("({}): mounting a filesystem that is not clean: running e2fsck is recommended\n", sb.id());
+        }
+        let dir = sb.type_data().subdir(sb.id().as_c_str());
+        KBox::try_pin_init(
+            try_pin_init!(SuperData {
+                geo,
+                options: Live::new(&options),
+                space <- new_mutex!(space, "notblk::space"),
+                counters <- dir.read_only_file(c"counters", Counters::new()),
+                clean_state: state,
+                error: Atomic::new(false),
+                place,
+                read_only_only,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    fn root(sb: &SuperBlock) -> Result<InodeRef<'_, Self>> {
+        let root = inode::iget(sb, ROOT_INO)?;
+        if !root.is_dir() || root.size() == 0 {
+            pr_err!("({}): cannot mount: the root inode is no directory\n", sb.id());
+            return Err(EINVAL);
+        }
+        if !sb.is_read_only() {
+            mark_mounted(sb)?;
+        }
+        Ok(root)
+    }
+
+    fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
+        let data = sb.data();
+        match (sb.is_read_only(), read_only) {
+            (false, true) => {
+                write_super(sb, data.clean_state)?.sync()?;
+            }
+            (true, false) => {
+                if data.read_only_only {
+                    pr_err!("({}): cannot remount read-write: unsupported features, see above\n", sb.id());
+                    return Err(EROFS);
+                }
+                mark_mounted(sb)?;
+            }
+            _ => {}
+        }
+        data.options.set(options);
+        Ok(())
+    }
+
+    fn put_super(sb: &SuperBlock) {
+        if sb.is_read_only() {
+            return;
+        }
+        let written = write_super(sb, sb.data().clean_state).and_then(|buffer| buffer.sync());
+        if let Err(e) = written {
+            pr_err!("({}): superblock not written at unmount: {e:?}\n", sb.id());
+        }
+    }
+
+    fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        if sb.is_read_only() {
+            return Ok(());
+        }
+        // Mounted: not valid until unmount says so.
+        let buffer = write_super(sb, sb.data().clean_state & !superblock::STATE_VALID)?;
+        if wait {
+            buffer.sync()?;
+        }
+        Ok(())
+    }
+
+    fn statfs(sb: &SuperBlock) -> Result<StatFs> {
+        let data = sb.data();
+        let geo = &data.geo;
+        let (blocks_free, inodes_free) = {
+            let space = data.space.lock();
+            (space.free_blocks, space.free_inodes)
+        };
+        let (buffer, off) = buffer(sb)?;
+        let uuid: [u8; 16] = buffer
+            .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
+            .or_report(sb, At::SuperBlock)?;
+        Ok(StatFs {
+            magic: u64::from(MAGIC),
+            block_size: geo.block_size(),
+            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(geo.overhead_blocks())),
+            blocks_free,
+            blocks_available: blocks_free.saturating_sub(u64::from(geo.reserved_blocks())),
+            inodes: u64::from(geo.inodes_count()),
+            inodes_free,
+            name_max: 255,
+            fsid: fold_uuid(uuid),
+        })
+    }
+
+    fn show_options(sb: &SuperBlock, m: &SeqFile) {
+        let options = sb.data().options.get();
+        seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
+        if options.fallback_delay_ms != 0 {
+            seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
+        }
+    }
+
+    fn write_inode(inode: &Inode) -> Result {
+        inode::write(inode).map(drop)
+    }
+
+    fn inode_buffer(inode: &Inode) -> Result<Buffer<'_>> {
+        inode::buffer(inode.sb(), inode.ino()).map(|(buffer, _)| buffer)
+    }
+
+    fn delete_inode(inode: &Inode) {
+        inode::delete(inode);
+    }
+
+    fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {
+        super::ialloc::free(sb, ino, was_dir);
+    }
+}
+
+/// Reads the superblock before its block size is known, and checks the magic number.
+fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBlock> {
+    let size = sb.set_min_blocksize(1024)?;
+    let offset = superblock::SUPERBLOCK_OFFSET;
+    // CAST: block 0 or 1, and a byte below the block size.
+    let (block, off) = ((offset / size) as u32, (offset % size) as usize);
+    let buffer = sb.bread(block).inspect_err(|_| {
+        pr_err!("({}): cannot mount: the superblock cannot be read\n", sb.id());
+    })?;
+    let raw: RawSuperBlock = buffer.get(off).map_err(|_| EINVAL)?;
+    let magic = raw.magic.get();
+    if u32::from(magic) != MAGIC {
+        pr_err!("({}): cannot mount: no ext2 filesystem (magic number {magic:#06x})\n", sb.id());
+        return Err(EINVAL);
+    }
+    Ok(raw)
+}
+
+/// Refuses what we cannot read; answers whether there is something that we must not write.
+fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock) -> Result<bool> {
+    let incompat = features::unsupported_incompat(raw);
+    if !incompat.is_empty() {
+        pr_err!("({}): cannot mount: unsupported features: {}\n", sb.id(), incompat);
+        return Err(EINVAL);
+    }
+    let ro_compat = features::unsupported_ro_compat(raw);
+    if ro_compat.is_empty() {
+        return Ok(false);
+    }
+    if !sb.is_read_only() {
+        pr_err!("({}): cannot mount read-write: unsupported features: {}\n", sb.id(), ro_compat);
+        // Not EROFS, which mount(8) would take as a hint to try read-only by itself: as ext2 and ext4 do.
+        return Err(EINVAL);
+    }
+    Ok(true)
+}
+
+/// The superblock's buffer, and where it begins in it.
+fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
+    let (block, off) = sb.data().place;
+    Ok((sb.bread(block)?, off))
+}
+
+/// Writes free counts, time and state to the superblock's buffer.
+fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
+    let data = sb.data();
+    let state = if data.has_error() { state | superblock::STATE_ERROR } else { state };
+    let (free_blocks, free_inodes) = {
+        let space = data.space.lock();
+        // CAST: both fit, as sums over groups of a filesystem whose totals are 32 bits wide.
+        (space.free_blocks as u32, space.free_inodes as u32)
+    };
+    update_super(sb, |raw| {
+        raw.free_blocks_count = U32::new(free_blocks);
+        raw.free_inodes_count = U32::new(free_inodes);
+        raw.state = U16::new(state);
+    })
+}
+
+/// Read-write from now on: not valid until unmount, one mount more.
+fn mark_mounted(sb: &SuperBlock) -> Result {
+    let data = sb.data();
+    update_super(sb, |raw| {
+        raw.state = U16::new(data.clean_state & !superblock::STATE_VALID);
+        raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));
+        raw.mtime = U32::new(seconds());
+    })?
+    .sync()
+}
+
+/// The first file of 2 GiB or more: readers that know no such files must not write here. C: the end of
+/// `ext2_write_inode`.
+pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
+    let (buffer, off) = buffer(sb)?;
+    let raw: RawSuperBlock = buffer.get(off).or_report(sb, At::SuperBlock)?;
+    drop(buffer);
+    if raw.feature_ro_compat.get() & features::RO_COMPAT_LARGE_FILE != 0 {
+        return Ok(());
+    }
+    update_super(sb, |raw| {
+        let old = raw.feature_ro_compat.get();
+        raw.feature_ro_compat = U32::new(old | features::RO_COMPAT_LARGE_FILE);
+        if raw.rev_level.get() == 0 {
+            // Features exist from revision 1 on. C: `ext2_update_dynamic_rev`.
+            raw.rev_level = U32::new(1);
+            raw.first_ino = U32::new(11);
+            raw.inode_size = U16::new(crate::format::inode::RAW_INODE_SIZE);
+        }
+    })
+    .map(drop)
+}
+
+/// Changes fields of the superblock through a transaction. One at a time: `space` is held.
+fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Result<Buffer<'_>> {
+    let transaction = Transaction::start(sb);
+    let (buffer, off) = buffer(sb)?;
+    let _one_at_a_time = sb.data().space.lock();
+    let mut access = transaction.write(buffer);
+    let mut raw: RawSuperBlock = access.get(off).or_report(sb, At::SuperBlock)?;
+    if u32::from(raw.magic.get()) != MAGIC {
+        return Err(error::report(sb, fmt!("superblock: overwritten while mounted")));
+    }
+    change(&mut raw);
+    raw.wtime = U32::new(seconds());
+    access.put(off, &raw).or_report(sb, At::SuperBlock)?;
+    Ok(access.dirty())
+}
+
+/// Seconds since 1970, as 32 bits hold them.
+pub(super) fn seconds() -> u32 {
+    // CAST: the format's width.
+    crate::vfs::super_block::real_seconds() as u32
+}
+
+/// C: `uuid_to_fsid`.
+fn fold_uuid(uuid: [u8; 16]) -> [i32; 2] {
+    let mut fsid = [0u8; 8];
+    for (i, byte) in uuid.iter().enumerate() {
+        if let Some(slot) = fsid.get_mut(i % 8) {
+            *slot ^= byte;
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = fsid;
+    [i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h])]
+}

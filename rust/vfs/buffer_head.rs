@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct buffer_head`: one block of metadata in the device's page cache.
+//!
+//! C: `include/linux/buffer_head.h`, `fs/buffer.c`.
+//!
+//! The bytes of a buffer may change under us (anyone who may write to the block device can do it, mounted or not), so
+//! they are copied in and out and never borrowed. Changing them takes a [`super::Transaction`].
+
+use super::to_result;
+use crate::{
+    format::{block::Block, corrupt::Corrupt},
+    sys::bindings,
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::prelude::*;
+
+/// A counted reference to a buffer, up to date unless said otherwise. Cannot outlive the superblock it came from, hence
+/// not the block device.
+///
+/// # Invariants
+///
+/// `bh` is valid and counted, mapped to lowmem for `b_size` bytes from `b_data`.
+pub(crate) struct Buffer<'sb> {
+    bh: NonNull<bindings::buffer_head>,
+    _sb: PhantomData<&'sb ()>,
+}
+
+impl Buffer<'_> {
+    /// # Safety
+    ///
+    /// The caller hands over a reference to a valid buffer of a block device that stays open for the lifetime.
+    pub(super) unsafe fn from_raw(bh: NonNull<bindings::buffer_head>) -> Self {
+        // INVARIANT: by the contract; the device's page cache is never in highmem.
+        Self { bh, _sb: PhantomData }
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::buffer_head {
+        self.bh.as_ptr()
+    }
+
+    /// Number of the block on its device (`b_blocknr`).
+    pub(crate) fn block_nr(&self) -> u64 {
+        // SAFETY: valid by invariant; set when the buffer is made.
+        unsafe { (*self.as_raw()).b_blocknr }
+    }
+
+    /// `buffer_uptodate`.
+    pub(super) fn is_uptodate(&self) -> bool {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_buffer_uptodate(self.as_raw()) }
+    }
+
+    /// Writes the buffer if it is dirty and waits. C: `sync_dirty_buffer`.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` where this write failed, or an earlier one did that nobody has heard of.
+    pub(crate) fn sync(&self) -> Result {
+        // SAFETY: valid by invariant.
+        to_result(unsafe { bindings::sync_dirty_buffer(self.as_raw()) })?;
+        // SAFETY: valid by invariant.
+        if unsafe { bindings::notblk_buffer_write_io_error(self.as_raw()) } {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> *mut u8 {
+        // SAFETY: valid by invariant; `b_data` does not change while the buffer is referenced.
+        unsafe { (*self.as_raw()).b_data.cast() }
+    }
+
+    /// Checks that `n` bytes at `off` are inside, and answers where they begin.
+    pub(super) fn range(&self, off: usize, n: usize) -> Result<*mut u8, Corrupt> {
+        match off.checked_add(n) {
+            // SAFETY: inside `b_size` bytes from `b_data`.
+            Some(end) if end <= self.len() => Ok(unsafe { self.data().add(off) }),
+            _ => Err(Corrupt::OutOfBlock { offset: off, len: n, block_len: self.len() }),
+        }
+    }
+}
+
+impl Block for Buffer<'_> {
+    fn len(&self) -> usize {
+        // SAFETY: valid by invariant; does not change while the buffer is referenced.
+        unsafe { (*self.as_raw()).b_size }
+    }
+
+    fn read_bytes(&self, off: usize, dst: &mut [u8]) -> Result<(), Corrupt> {
+        let src = self.range(off, dst.len())?;
+        // SAFETY: `src` is valid for `dst.len()` bytes. The copy is made by C: whoever writes to the device's page
+        // cache meanwhile can garble the bytes, not the memory model.
+        unsafe { bindings::notblk_memcpy(dst.as_mut_ptr().cast(), src.cast(), dst.len()) };
+        Ok(())
+    }
+}
+
+impl Drop for Buffer<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours.
+        unsafe { bindings::notblk_brelse(self.as_raw()) };
+    }
+}

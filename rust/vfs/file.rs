@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Regular files (and the little that symlinks and device nodes need): their operation tables.
+//!
+//! C: `include/linux/fs.h`; `fs/ext2/file.c` for the use.
+
+use super::{
+    dio::Completion,
+    iomap,
+    kiocb::{Io, Read, Request, Write},
+    to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+};
+use crate::sys::bindings;
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*};
+
+/// What becomes the operation tables of a regular file.
+pub(crate) trait Operations: Sized {
+    /// C: `read_iter`.
+    fn read_iter(request: Request<'_, Self, Read>) -> Io
+    where
+        Self: FileSystem;
+
+    /// C: `write_iter`.
+    fn write_iter(request: Request<'_, Self, Write>) -> Io
+    where
+        Self: FileSystem;
+
+    /// A direct write has completed without an error. Sleeps only where it extends the file: other completions may run in
+    /// interrupt context. C: `end_io` of `struct iomap_dio_ops`.
+    fn dio_write_end(completion: &Completion<'_, Self>) -> Result
+    where
+        Self: FileSystem;
+
+    /// Changes the size of a regular file, within the limits VFS knows. C: `ext2_setsize`.
+    fn setsize(inode: &Locked<Self, Exclusive>, size: u64) -> Result
+    where
+        Self: FileSystem;
+}
+
+/// The operation tables of everything that is not a directory, and their functions.
+pub(super) struct Table<T>(PhantomData<T>);
+
+impl<T: FileSystem> Table<T> {
+    pub(super) const INODE_OPS: bindings::inode_operations = Self::inode_ops(None);
+
+    pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::inode_ops(None);
+
+    pub(super) const PAGE_SYMLINK_OPS: bindings::inode_operations =
+        Self::inode_ops(Some(bindings::page_get_link));
+
+    pub(super) const FAST_SYMLINK_OPS: bindings::inode_operations =
+        Self::inode_ops(Some(bindings::simple_get_link));
+
+    const fn inode_ops(
+        get_link: Option<
+            unsafe extern "C" fn(
+                *mut bindings::dentry,
+                *mut bindings::inode,
+                *mut bindings::delayed_call,
+            ) -> *const c_char,
+        >,
+    ) -> bindings::inode_operations {
+        // SAFETY: all fields are optional function pointers, for which zero is `None`.
+        let mut ops: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        ops.setattr = Some(Self::setattr);
+        ops.get_link = get_link;
+        ops
+    }
+
+    pub(super) const FILE_OPS: bindings::file_operations = {
+        // SAFETY: all fields are optional pointers or integers, for which zero is good.
+        let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
+        ops.fop_flags =
+            bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE | bindings::NOTBLK_FOP_BUFFER_RASYNC;
+        ops.llseek = Some(bindings::generic_file_llseek);
+        ops.read_iter = Some(Self::read_iter);
+        ops.write_iter = Some(Self::write_iter);
+        ops.mmap_prepare = Some(Self::mmap_prepare);
+        ops.open = Some(Self::open);
+        ops.fsync = Some(bindings::simple_fsync);
+        ops.splice_read = Some(bindings::filemap_splice_read);
+        ops.splice_write = Some(bindings::iter_file_splice_write);
+        ops.setlease = Some(bindings::generic_setlease);
+        ops
+    };
+
+    const VM_OPS: bindings::vm_operations_struct = {
+        // SAFETY: all fields are optional function pointers, for which zero is `None`.
+        let mut ops: bindings::vm_operations_struct = unsafe { core::mem::zeroed() };
+        ops.fault = Some(bindings::filemap_fault);
+        ops.map_pages = Some(bindings::filemap_map_pages);
+        ops.page_mkwrite = Some(Self::page_mkwrite);
+        ops
+    };
+
+    /// # Safety
+    ///
+    /// C's contract for `open`.
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: the file is being opened: nobody else has it yet.
+        unsafe {
+            (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `read_iter`.
+    unsafe extern "C" fn read_iter(
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: by the contract.
+        T::read_iter(unsafe { Request::from_raw(iocb, iter) }).into_raw()
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `write_iter`.
+    unsafe extern "C" fn write_iter(
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: by the contract.
+        T::write_iter(unsafe { Request::from_raw(iocb, iter) }).into_raw()
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `mmap_prepare`.
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        // SAFETY: by the contract; the description is the caller's own.
+        unsafe {
+            bindings::notblk_file_accessed((*desc).file);
+            (*desc).vm_ops = &Self::VM_OPS;
+        }
+        0
+    }
+
+    /// A page is about to be written by mmap: reserve its blocks now, so that write-back cannot run out of them.
+    ///
+    /// # Safety
+    ///
+    /// C's contract for `page_mkwrite`.
+    unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: by the contract: a fault in a mapping of a file of ours.
+        unsafe {
+            let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
+            let inode = Inode::<T>::from_raw(bindings::notblk_file_inode(file));
+            let sb = inode.sb().as_raw();
+            bindings::notblk_sb_start_pagefault(sb);
+            bindings::file_update_time(file);
+            // Shared: truncate and the release of unwritten blocks hold it exclusively.
+            bindings::notblk_filemap_invalidate_lock_shared(inode.mapping());
+            let ret = bindings::iomap_page_mkwrite(
+                vmf,
+                &iomap::Table::<T>::OPS,
+                core::ptr::null_mut(),
+            );
+            bindings::notblk_filemap_invalidate_unlock_shared(inode.mapping());
+            bindings::notblk_sb_end_pagefault(sb);
+            ret
+        }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `setattr`: `i_rwsem` is held exclusively.
+    pub(super) unsafe extern "C" fn setattr(
+        idmap: *mut bindings::mnt_idmap,
+        dentry: *mut bindings::dentry,
+        attr: *mut bindings::iattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
+            // SAFETY: by the contract.
+            let (inode, valid, size) = unsafe {
+                let inode = Inode::<T>::from_raw(bindings::notblk_d_inode(dentry));
+                (
+                    Locked::<T, Exclusive>::assume(inode),
+                    (*attr).ia_valid,
+                    to_pos((*attr).ia_size),
+                )
+            };
+            if valid & bindings::ATTR_SIZE != 0 && size != inode.size() {
+                if !inode.is_regular() {
+                    return Err(EINVAL);
+                }
+                T::setsize(inode, size)?;
+            }
+            // SAFETY: by the contract.
+            unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };
+            inode.mark_dirty();
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers over the VFS objects and operation tables that a block filesystem needs.
+//!
+//! This is the only place of the module with `unsafe` (and [`crate::sys`], which has the raw bindings). One file per C
+//! object, named as C names it:
+//!
+//! | file | C |
+//! | --- | --- |
+//! | [`registration`] | `struct file_system_type`, the inode cache |
+//! | [`fs_context`] | `struct fs_context`, `fs_context_operations`, mount options |
+//! | [`super_block`] | `struct super_block`, `super_operations` |
+//! | [`inode`] | `struct inode`, `iget_locked`, `new_inode` |
+//! | [`dir`] | `inode_operations` and `file_operations` of a directory |
+//! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
+//! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
+//! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
+//! | [`address_space`] | `struct address_space`, `address_space_operations` |
+//! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
+//! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
+//! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
+//! | [`transaction`] | the one way to change metadata |
+//!
+//! # How these stay sound
+//!
+//! - References to C objects ([`Inode`], [`SuperBlock`]) are handed to callbacks with the callback's lifetime; a counted
+//!   reference ([`InodeRef`]) is bound to the superblock's. Nothing can be kept past `umount`.
+//! - What other tasks, user space or the disk may change while it is looked at (buffers) is copied, never borrowed.
+//! - An object that C sees in two states has two types: [`inode::New`] and [`Inode`], `SuperBlock<T, New>` and
+//!   [`SuperBlock`].
+//! - A lock that a function needs held is an argument of it: [`locked::Locked`].
+
+pub(crate) mod address_space;
+pub(crate) mod buffer_head;
+pub(crate) mod dio;
+pub(crate) mod dir;
+pub(crate) mod file;
+pub(crate) mod fs_context;
+pub(crate) mod inode;
+pub(crate) mod iomap;
+pub(crate) mod kiocb;
+pub(crate) mod locked;
+pub(crate) mod registration;
+pub(crate) mod super_block;
+pub(crate) mod transaction;
+
+pub(crate) use buffer_head::Buffer;
+pub(crate) use inode::{Inode, InodeRef};
+pub(crate) use locked::{Exclusive, Locked, Shared};
+pub(crate) use super_block::SuperBlock;
+pub(crate) use transaction::Transaction;
+
+use kernel::prelude::*;
+
+/// A filesystem: its types, and the traits that become C's operation tables.
+pub(crate) trait FileSystem:
+    super_block::Operations + dir::Operations + file::Operations + iomap::Operations + Sized + 'static
+{
+    /// What the mount options say (`fs_private` of `struct fs_context`).
+    type Options: Default + Clone + Send + 'static;
+    /// What belongs to a registered name of the filesystem.
+    type TypeData: Send + Sync + 'static;
+    /// What belongs to a mounted filesystem (`s_fs_info`).
+    type SuperData: Send + Sync + 'static;
+    /// What belongs to an inode beside `struct inode`, in the same slab object; mutable parts behind a lock that says
+    /// what it protects.
+    type InodeData: Send + Sync + 'static;
+
+    /// Makes the data of an inode that has just been allocated. It is dropped by RCU callback when the inode is
+    /// freed, so dropping it must not sleep.
+    fn new_inode_data() -> impl PinInit<Self::InodeData, Error>;
+}
+
+/// `true` where C says success; `Err` with C's errno otherwise.
+fn to_result(errno: c_int) -> Result {
+    if errno < 0 {
+        Err(Error::from_errno(errno))
+    } else {
+        Ok(())
+    }
+}
+
+/// For C functions that answer a count of bytes or an errno.
+fn to_count(ret: isize) -> Result<usize> {
+    match usize::try_from(ret) {
+        Ok(n) => Ok(n),
+        // CAST: C's errnos fit `int`.
+        Err(_) => Err(Error::from_errno(ret as c_int)),
+    }
+}
+
+/// A file position or size that C keeps in a signed `loff_t`; VFS has checked that it is not negative, and a negative
+/// one is taken as the end of everything rather than wrapped.
+fn to_pos(pos: i64) -> u64 {
+    u64::try_from(pos).unwrap_or(u64::MAX)
+}
+
+/// The other way round: positions past what `loff_t` holds do not occur on this format; clamped all the same.
+fn to_loff(pos: u64) -> i64 {
+    i64::try_from(pos).unwrap_or(i64::MAX)
+}

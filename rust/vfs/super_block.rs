@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `struct super_block` and its operations.
+//!
+//! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
+
+use super::{
+    buffer_head::Buffer, inode, registration::Registration, FileSystem, Inode, InodeRef,
+};
+use crate::sys::bindings;
+use core::{marker::PhantomData, ptr};
+use kernel::{str::CStrExt as _, error::from_result, fmt, prelude::*, seq_file::SeqFile, types::Opaque};
+
+/// State of a superblock that is being filled: no inode exists, `s_fs_info` is not set.
+pub(crate) struct New;
+/// State of a superblock whose `s_fs_info` is set.
+pub(crate) struct Ready;
+
+/// `struct super_block` of a filesystem of type `T`.
+///
+/// # Invariants
+///
+/// The C object is valid, of our type, and stays so for the lifetime of the reference. For `S = Ready`, `s_fs_info`
+/// points to a `T::SuperData`.
+#[repr(transparent)]
+pub(crate) struct SuperBlock<T: FileSystem, S = Ready>(
+    Opaque<bindings::super_block>,
+    PhantomData<(T, S)>,
+);
+
+// SAFETY: C's locking rules hold for every operation below; the data of `T` is `Send + Sync`.
+unsafe impl<T: FileSystem, S> Sync for SuperBlock<T, S> {}
+
+/// `statfs(2)`, in blocks of the filesystem. C: `struct kstatfs`.
+pub(crate) struct StatFs {
+    /// `f_type`
+    pub(crate) magic: u64,
+    /// `f_bsize`, bytes
+    pub(crate) block_size: u32,
+    /// `f_blocks`
+    pub(crate) blocks: u64,
+    /// `f_bfree`
+    pub(crate) blocks_free: u64,
+    /// `f_bavail`: without what is reserved for root
+    pub(crate) blocks_available: u64,
+    /// `f_files`
+    pub(crate) inodes: u64,
+    /// `f_ffree`
+    pub(crate) inodes_free: u64,
+    /// `f_namelen`
+    pub(crate) name_max: u32,
+    /// `f_fsid`
+    pub(crate) fsid: [i32; 2],
+}
+
+/// What becomes `struct super_operations` (and `fs_context`'s part in them).
+pub(crate) trait Operations: Sized {
+    /// The options of a mounted filesystem, to start a remount from.
+    fn options(sb: &SuperBlock<Self>) -> <Self as FileSystem>::Options
+    where
+        Self: FileSystem;
+
+    /// Takes one mount option into `options`; `Ok(false)` for one that is not the filesystem's.
+    fn parse_option(
+        options: &mut <Self as FileSystem>::Options,
+        key: &[u8],
+        value: super::fs_context::Value<'_>,
+        log: &super::fs_context::Log,
+    ) -> Result<bool>
+    where
+        Self: FileSystem;
+
+    /// Reads the superblock from disk and sets up everything that inodes need. C: `fill_super`.
+    fn fill_super(
+        sb: &mut SuperBlock<Self, New>,
+        options: <Self as FileSystem>::Options,
+    ) -> Result<Pin<KBox<<Self as FileSystem>::SuperData>>>
+    where
+        Self: FileSystem;
+
+    /// The root directory, after [`Operations::fill_super`].
+    fn root(sb: &SuperBlock<Self>) -> Result<InodeRef<'_, Self>>
+    where
+        Self: FileSystem;
+
+    /// Remount. Everything dirty has been written; `s_umount` is held exclusively. C: `reconfigure`.
+    fn reconfigure(
+        sb: &SuperBlock<Self>,
+        options: &<Self as FileSystem>::Options,
+        read_only: bool,
+    ) -> Result
+    where
+        Self: FileSystem;
+
+    /// Last words at unmount: all inodes are gone. C: `put_super`.
+    fn put_super(sb: &SuperBlock<Self>)
+    where
+        Self: FileSystem;
+
+    /// Writes what inodes do not cover (the superblock itself); waits for it if `wait`. C: `sync_fs`.
+    fn sync_fs(sb: &SuperBlock<Self>, wait: bool) -> Result
+    where
+        Self: FileSystem;
+
+    /// C: `statfs`.
+    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>
+    where
+        Self: FileSystem;
+
+    /// The filesystem's own options in `/proc/mounts`, each with a comma before it. C: `show_options`.
+    fn show_options(sb: &SuperBlock<Self>, m: &SeqFile)
+    where
+        Self: FileSystem;
+
+    /// Copies an inode's fields to its place in the inode table. C: `write_inode`.
+    fn write_inode(inode: &Inode<Self>) -> Result
+    where
+        Self: FileSystem;
+
+    /// The buffer that [`Operations::write_inode`] writes to, for `fsync` to wait on. C: `sync_inode_metadata`.
+    fn inode_buffer(inode: &Inode<Self>) -> Result<Buffer<'_>>
+    where
+        Self: FileSystem;
+
+    /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion.
+    /// C: the first half of `evict_inode`.
+    fn delete_inode(inode: &Inode<Self>)
+    where
+        Self: FileSystem;
+
+    /// Frees the number of such an inode, after the kernel has forgotten it. C: `ext2_free_inode`.
+    fn free_ino(sb: &SuperBlock<Self>, ino: u64, was_dir: bool)
+    where
+        Self: FileSystem;
+}
+
+impl<T: FileSystem, S> SuperBlock<T, S> {
+    /// # Safety
+    ///
+    /// `sb` is a valid superblock of our type in state `S` for all of `'a`.
+    pub(super) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: by the contract; the type is transparent over the C object.
+        unsafe { &*sb.cast() }
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::super_block {
+        self.0.get()
+    }
+
+    /// Name of the device, as log lines give it (`s_id`).
+    pub(crate) fn id(&self) -> Id {
+        // SAFETY: valid by invariant; `s_id` is written before the filesystem sees the superblock, and copied here.
+        Id(unsafe { (*self.as_raw()).s_id })
+    }
+
+    /// Block size in bytes (`s_blocksize`).
+    pub(crate) fn block_size(&self) -> usize {
+        // SAFETY: valid by invariant; changes only in `set_blocksize`, which has the superblock exclusively.
+        unsafe { (*self.as_raw()).s_blocksize as usize }
+    }
+
+    /// log2 of the block size (`s_blocksize_bits`).
+    pub(crate) fn block_bits(&self) -> u32 {
+        // SAFETY: as above.
+        u32::from(unsafe { (*self.as_raw()).s_blocksize_bits })
+    }
+
+    /// Size of the block device in bytes.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
+        unsafe { bindings::notblk_bdev_nr_bytes(self.as_raw()) }
+    }
+
+    /// `sb_rdonly`.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_rdonly(self.as_raw()) }
+    }
+
+    /// Sets or clears `SB_RDONLY`. A remount in progress (or mount) holds `s_umount`, as C asks.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        let flag = bindings::NOTBLK_SB_RDONLY;
+        // SAFETY: valid by invariant; C's filesystems change `s_flags` in the same way, without a lock of its own.
+        unsafe {
+            let flags = &raw mut (*self.as_raw()).s_flags;
+            let old = flags.read_volatile();
+            flags.write_volatile(if read_only { old | flag } else { old & !flag });
+        }
+    }
+
+    /// Reads a block through the buffer cache. C: `sb_bread`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` where the device fails, or has no such block.
+    pub(crate) fn bread(&self, block: u32) -> Result<Buffer<'_>> {
+        // SAFETY: valid by invariant.
+        let bh = unsafe { bindings::notblk_sb_bread(self.as_raw(), u64::from(block)) };
+        // SAFETY: a reference of our own to a buffer of this device, up to date.
+        ptr::NonNull::new(bh).map(|bh| unsafe { Buffer::from_raw(bh) }).ok_or(EIO)
+    }
+
+    /// The block if it is cached and up to date; never sleeps, never reads. C: `sb_find_get_block`.
+    pub(crate) fn bread_cached(&self, block: u32) -> Option<Buffer<'_>> {
+        // SAFETY: valid by invariant.
+        let bh = ptr::NonNull::new(unsafe {
+            bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block))
+        })?;
+        // SAFETY: a reference of our own to a buffer of this device.
+        let buffer = unsafe { Buffer::from_raw(bh) };
+        buffer.is_uptodate().then_some(buffer)
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T, New> {
+    /// Sets a block size of at least `bytes` that the device can do, and answers it. C: `sb_min_blocksize`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`.
+    pub(crate) fn set_min_blocksize(&mut self, bytes: u16) -> Result<u64> {
+        // SAFETY: valid by invariant, not yet in use.
+        match unsafe { bindings::sb_min_blocksize(self.as_raw(), c_int::from(bytes)) } {
+            size if size > 0 => Ok(u64::from(size.unsigned_abs())),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// What the registration of this filesystem type carries.
+    pub(crate) fn type_data(&self) -> &T::TypeData {
+        // SAFETY: `s_type` is one of our registrations, and outlives its superblocks.
+        unsafe { Registration::<T>::data_of((*self.as_raw()).s_type) }
+    }
+
+    /// Sets the block size of superblock and device. C: `sb_set_blocksize`.
+    ///
+    /// Exclusive, so that no [`Buffer`] of the old size is held.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` where the device cannot do I/O of this size.
+    pub(crate) fn set_blocksize(&mut self, bytes: u32) -> Result {
+        let bytes = i32::try_from(bytes).map_err(|_| EINVAL)?;
+        // SAFETY: valid by invariant, not yet in use.
+        if unsafe { bindings::sb_set_blocksize(self.as_raw(), bytes) } == 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// Sets what VFS needs to know: `s_maxbytes`, `s_magic`, `s_max_links`, `s_time_gran` (ns) and the range of
+    /// timestamps that the format holds (seconds since 1970).
+    pub(crate) fn set_limits(
+        &mut self,
+        max_bytes: u64,
+        magic: u32,
+        max_links: u32,
+        time_gran: u32,
+        (time_min, time_max): (i64, i64),
+    ) {
+        let sb = self.as_raw();
+        // SAFETY: valid by invariant, and exclusively ours.
+        unsafe {
+            (*sb).s_maxbytes = super::to_loff(max_bytes);
+            (*sb).s_magic = magic as usize;
+            (*sb).s_max_links = max_links;
+            (*sb).s_time_gran = time_gran;
+            (*sb).s_time_min = time_min;
+            (*sb).s_time_max = time_max;
+        }
+    }
+
+    /// Sets `s_uuid`.
+    pub(crate) fn set_uuid(&mut self, uuid: [u8; 16]) {
+        let sb = self.as_raw();
+        // SAFETY: valid by invariant, and exclusively ours.
+        unsafe {
+            (*sb).s_uuid.b = uuid;
+            (*sb).s_uuid_len = 16;
+        }
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// The filesystem's own data (`s_fs_info`).
+    pub(crate) fn data(&self) -> &T::SuperData {
+        // SAFETY: by the invariant of `Ready`; freed only after `kill_block_super`.
+        unsafe { &*(*self.as_raw()).s_fs_info.cast() }
+    }
+
+    /// The inode cache of this superblock's filesystem type.
+    pub(super) fn inode_cache(&self) -> *mut bindings::kmem_cache {
+        // SAFETY: `s_type` is one of our registrations.
+        unsafe { Registration::<T>::cache_of((*self.as_raw()).s_type) }
+    }
+}
+
+/// `s_id`.
+pub(crate) struct Id([c_char; 32]);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &c in self.0.iter().take_while(|&&c| c != 0) {
+            // CAST: a byte of a name that C terminated.
+            fmt::Write::write_char(f, char::from(c as u8))?;
+        }
+        Ok(())
+    }
+}
+
+impl Id {
+    /// As a C string (`s_id` is always terminated).
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        // SAFETY: C fills `s_id` with a terminated string.
+        unsafe { CStr::from_char_ptr(self.0.as_ptr()) }
+    }
+}
+
+/// The functions of `struct super_operations` for `T`.
+pub(super) struct Table<T>(PhantomData<T>);
+
+impl<T: FileSystem> Table<T> {
+    const OPS: bindings::super_operations = {
+        // SAFETY: all fields are optional function pointers, for which zero is `None`.
+        let mut ops: bindings::super_operations = unsafe { core::mem::zeroed() };
+        ops.alloc_inode = Some(inode::Slot::<T>::alloc_inode);
+        ops.free_inode = Some(inode::Slot::<T>::free_inode);
+        ops.write_inode = Some(Self::write_inode);
+        ops.sync_inode_metadata = Some(Self::sync_inode_metadata);
+        ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
+        ops.put_super = Some(Self::put_super);
+        ops.sync_fs = Some(Self::sync_fs);
+        ops.statfs = Some(Self::statfs);
+        ops.show_options = Some(Self::show_options);
+        ops
+    };
+
+    /// Fills a new superblock and makes its root dentry.
+    ///
+    /// # Safety
+    ///
+    /// `sb` is a new superblock of our type that nobody else uses (C's contract for `fill_super`).
+    pub(super) unsafe fn fill_super(sb: *mut bindings::super_block, options: T::Options) -> Result {
+        // SAFETY: by the contract.
+        let data = T::fill_super(unsafe { &mut *sb.cast::<SuperBlock<T, New>>() }, options)?;
+        // SAFETY: exclusively ours. The data never moves again: it comes back in `kill_sb` only to be dropped. From here
+        // on the superblock is `Ready`.
+        let ready = unsafe {
+            (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
+            (*sb).s_op = &Self::OPS;
+            SuperBlock::<T>::from_raw(sb)
+        };
+        let root = T::root(ready)?;
+        // SAFETY: `d_make_root` takes the reference over, and drops it when it fails.
+        let dentry = unsafe { bindings::d_make_root(root.into_raw()) };
+        if dentry.is_null() {
+            return Err(ENOMEM);
+        }
+        // SAFETY: exclusively ours until the mount is complete.
+        unsafe { (*sb).s_root = dentry };
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// Called by C as `kill_sb` of our filesystem type.
+    pub(super) unsafe extern "C" fn kill_sb(sb: *mut bindings::super_block) {
+        // SAFETY: valid until `kill_block_super` returns its last reference; ours to read.
+        let data: *mut T::SuperData = unsafe { (*sb).s_fs_info.cast() };
+        // SAFETY: C's contract. Evicts all inodes, calls put_super, closes the device.
+        unsafe { bindings::kill_block_super(sb) };
+        if !data.is_null() {
+            // SAFETY: made by `KBox::into_raw` in `fill_super`; no inode is left that could ask for it.
+            drop(unsafe { KBox::from_raw(data) });
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by C for a superblock in state `Ready`.
+    unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
+        // SAFETY: by the contract.
+        T::put_super(unsafe { SuperBlock::<T>::from_raw(sb) });
+    }
+
+    /// # Safety
+    ///
+    /// As `put_super`.
+    unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
+        // SAFETY: by the contract.
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        from_result(|| T::sync_fs(sb, wait != 0).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a dentry of a mounted filesystem of ours and a `kstatfs` to fill.
+    unsafe extern "C" fn statfs(dentry: *mut bindings::dentry, buf: *mut bindings::kstatfs) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let sb = unsafe { SuperBlock::<T>::from_raw((*dentry).d_sb) };
+            let st = T::statfs(sb)?;
+            // SAFETY: by the contract, exclusively ours.
+            let buf = unsafe { &mut *buf };
+            // CAST: magic numbers and block sizes are small.
+            buf.f_type = st.magic as c_long;
+            buf.f_bsize = st.block_size as c_long;
+            buf.f_blocks = st.blocks;
+            buf.f_bfree = st.blocks_free;
+            buf.f_bavail = st.blocks_available;
+            buf.f_files = st.inodes;
+            buf.f_ffree = st.inodes_free;
+            buf.f_namelen = st.name_max as c_long;
+            buf.f_fsid.val = st.fsid;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a seq_file of the calling task and a dentry of ours.
+    unsafe extern "C" fn show_options(
+        m: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> c_int {
+        // SAFETY: by the contract. The kernel crate's type is made from the same C struct as ours.
+        let (sb, m) = unsafe {
+            (SuperBlock::<T>::from_raw((*root).d_sb), SeqFile::from_raw(m.cast()))
+        };
+        T::show_options(sb, m);
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a valid inode of ours.
+    unsafe extern "C" fn write_inode(
+        inode: *mut bindings::inode,
+        _wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            T::write_inode(unsafe { Inode::<T>::from_raw(inode) })?;
+            // Tells VFS that sync_inode_metadata has something to wait for.
+            // SAFETY: by the contract.
+            unsafe { bindings::notblk_set_inode_metadata_writeback(inode) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a valid inode of ours, after `write_inode`.
+    unsafe extern "C" fn sync_inode_metadata(
+        inode: *mut bindings::inode,
+        _wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            let buffer = T::inode_buffer(inode)?;
+            inode.sync_metadata_buffers()?;
+            buffer.sync()?;
+            Ok(0)
+        })
+    }
+}
+
+/// Blocks freezing while metadata changes outside a system call (eviction). C: `sb_start_intwrite`.
+pub(super) struct IntWrite(*mut bindings::super_block);
+
+impl IntWrite {
+    pub(super) fn start<T: FileSystem>(sb: &SuperBlock<T>) -> Self {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_start_intwrite(sb.as_raw()) };
+        Self(sb.as_raw())
+    }
+}
+
+impl Drop for IntWrite {
+    fn drop(&mut self) {
+        // SAFETY: started in `start`; the superblock outlives the eviction that made this.
+        unsafe { bindings::notblk_sb_end_intwrite(self.0) };
+    }
+}
+
+/// Whether the calling task may use blocks that are reserved for root. C: `capable(CAP_SYS_RESOURCE)`.
+pub(crate) fn may_use_reserved() -> bool {
+    // SAFETY: always.
+    unsafe { bindings::notblk_capable_resource() }
+}
+
+/// Seconds since 1970. C: `ktime_get_real_seconds`.
+pub(crate) fn real_seconds() -> i64 {
+    // SAFETY: always.
+    unsafe { bindings::ktime_get_real_seconds() }
+}
