@@ -67,6 +67,8 @@ pub struct Guest {
     pub kernel: Kernel,
     /// What runs its instructions.
     pub accel: Accel,
+    /// The agent's program.
+    pub agent: PathBuf,
     toolbox: Toolbox,
     initramfs: Vec<u8>,
     args: GuestArgs,
@@ -114,6 +116,7 @@ impl Guest {
             driver,
             kernel,
             accel,
+            agent,
             toolbox,
             initramfs,
             args: args.clone(),

@@ -23,7 +23,7 @@ use crate::toolbox::Toolbox;
 use cpio::Archive;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -37,7 +37,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Modules that the guest must be able to load; what they depend on goes along.
-const MODULES: &[&str] = &["virtio_blk", "ext4"];
+const MODULES: &[&str] = &["virtio_blk", "ext4", "loop"];
 
 /// Modules that older kernels ask modprobe for, which the guest lacks: loaded before the module that wants them, where
 /// the kernel has them.

@@ -1,17 +1,64 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `cargo xtask test`.
+//! `cargo xtask test`: first the tests of the host's crates, then those in the guest.
+
+mod guest;
+mod host;
+mod report;
 
 use anyhow::Result;
 
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
+use crate::guest::{Guest, GuestArgs};
+use report::Report;
 
 /// Options of `test`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    guest: GuestArgs,
+    /// Only guest tests whose names contain one of these; host tests are left out then
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Print the names of the guest tests
+    #[arg(long)]
+    list: bool,
+    /// Only the tests on the host
+    #[arg(long, conflicts_with_all = ["guest_only", "names"])]
+    host_only: bool,
+    /// Only the tests in the guest
+    #[arg(long)]
+    guest_only: bool,
+    /// Seed of the random guest tests
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
 
 /// `cargo xtask test`.
-pub fn run(_ctx: &Ctx, _args: Args) -> Result<Code> {
-    Err(Exit::usage("not built in yet").into())
+pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
+    let mut report = Report::default();
+    if !args.guest_only && args.names.is_empty() && !args.list {
+        host::run(ctx, &mut report)?;
+    }
+    if args.host_only {
+        return Ok(report.close());
+    }
+    let guest = Guest::prepare(ctx, &args.guest, true)?;
+    let tests = guest::list(&guest)?;
+    let chosen: Vec<_> = tests
+        .into_iter()
+        .filter(|test| args.names.is_empty() || args.names.iter().any(|name| test.name.contains(name)))
+        .collect();
+    if chosen.is_empty() {
+        return Err(Exit::usage(format!("no guest test is called {}", args.names.join(" or ")))
+            .hint("`cargo xtask test --list` prints their names")
+            .into());
+    }
+    if args.list {
+        chosen.iter().for_each(|test| println!("{}", test.name));
+        return Ok(Code::PASSED);
+    }
+    guest::run(ctx, &guest, &chosen, args.seed, &mut report)?;
+    Ok(report.close())
 }

@@ -175,7 +175,6 @@ pub fn run(
                     step.detail(&format!("{} {done}/{total}", watch.step));
                 }
             }
-            Event::Log { text } => ctx.ui.print(text),
             Event::Splat { lines } => splats.push(lines.clone()),
             Event::Broken { text } => break End::Broken(text.clone()),
             _ => {}

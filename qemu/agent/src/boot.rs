@@ -36,7 +36,10 @@ pub fn mount_basics() -> Result<()> {
 
 /// `uname -r`.
 pub fn release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Ends the machine. PID 1 must not return: the kernel would panic.

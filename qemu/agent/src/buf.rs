@@ -57,9 +57,12 @@ pub fn stamp(block: &mut [u8], word: u64) {
 pub fn stamp_of(block: &[u8]) -> Option<u64> {
     let mut words = block.chunks_exact(8);
     let first = words.next()?;
-    words
-        .all(|word| word == first)
-        .then(|| first.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
+    words.all(|word| word == first).then(|| {
+        first
+            .iter()
+            .rev()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte))
+    })
 }
 
 /// A small generator of random numbers (SplitMix64): the tests need repeatable, not good, ones.

@@ -44,7 +44,11 @@ impl Default for Image {
 /// Runs a program to its end and returns its output; fails when it does.
 pub fn tool(program: &str, arguments: &[&str]) -> Result<String> {
     let (code, text) = tool_code(program, arguments)?;
-    ensure!(code == 0, "{program} {} ended with {code}:\n{text}", arguments.join(" "));
+    ensure!(
+        code == 0,
+        "{program} {} ended with {code}:\n{text}",
+        arguments.join(" ")
+    );
     Ok(text)
 }
 
@@ -56,7 +60,10 @@ pub fn tool_code(program: &str, arguments: &[&str]) -> Result<(i32, String)> {
         .with_context(|| format!("run {program}"))?;
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
-    let code = output.status.code().with_context(|| format!("{program} was killed: {text}"))?;
+    let code = output
+        .status
+        .code()
+        .with_context(|| format!("{program} was killed: {text}"))?;
     Ok((code, text))
 }
 
@@ -111,7 +118,11 @@ fn split(options: &str) -> (MountFlags, String) {
         .split(',')
         .filter(|option| !matches!(*option, "" | "ro" | "rw"))
         .collect();
-    let flags = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
+    let flags = if read_only {
+        MountFlags::RDONLY
+    } else {
+        MountFlags::empty()
+    };
     (flags, data.join(","))
 }
 
@@ -162,7 +173,9 @@ pub fn counters(driver: Driver, disk: &str) -> Result<Option<BTreeMap<String, u6
         return Ok(None);
     }
     let name = Path::new(disk).file_name().context("a disk's name")?;
-    let path = Path::new("/sys/kernel/debug/notblk").join(name).join("counters");
+    let path = Path::new("/sys/kernel/debug/notblk")
+        .join(name)
+        .join("counters");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let mut counters = BTreeMap::new();
     for line in text.lines() {
@@ -204,6 +217,9 @@ pub fn shown_options(place: &str) -> Result<Vec<String>> {
         .rev()
         .find(|line| line.split(' ').nth(1) == Some(place))
         .with_context(|| format!("{place} is not in /proc/mounts"))?;
-    let options = line.split(' ').nth(3).context("no options in /proc/mounts")?;
+    let options = line
+        .split(' ')
+        .nth(3)
+        .context("no options in /proc/mounts")?;
     Ok(options.split(',').map(str::to_owned).collect())
 }

@@ -66,11 +66,6 @@ impl Host {
         })
     }
 
-    /// A line for the person who watches.
-    pub fn log(&self, text: impl Into<String>) -> Result<()> {
-        self.send(&Event::Log { text: text.into() })
-    }
-
     /// How far the step is.
     pub fn progress(&self, done: u64, total: u64) -> Result<()> {
         self.send(&Event::Progress { done, total })

@@ -58,5 +58,8 @@ pub fn remove(name: &str) -> Result<()> {
 
 /// Whether it is loaded now.
 pub fn is_loaded(name: &str) -> bool {
-    Path::new("/sys/module").join(name).join("initstate").exists()
+    Path::new("/sys/module")
+        .join(name)
+        .join("initstate")
+        .exists()
 }

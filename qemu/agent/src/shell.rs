@@ -15,7 +15,14 @@ fn prepare(guest: &Guest) -> Result<Mounted> {
     // udev is not there to give everybody the disks; root is all there is.
     fs::tool("busybox", &["--install", "-s", "/bin"])?;
     fs::load(guest.driver)?;
-    fs::make(guest.driver, DISK, Image { mib: 256, ..Image::default() })?;
+    fs::make(
+        guest.driver,
+        DISK,
+        Image {
+            mib: 256,
+            ..Image::default()
+        },
+    )?;
     Mounted::new(guest.driver, DISK, MNT, "")
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, and mmap. The only
-//! file of the agent with `unsafe`; each wrapper owns the memory that the kernel works on for as
-//! long as it does.
+//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap and loop
+//! devices. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! works on for as long as it does.
 
 use crate::buf::Buffer;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
 
@@ -207,7 +207,9 @@ impl Mapping {
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         assert!(offset + into.len() <= self.length);
         // SAFETY: in bounds as just checked; the two do not overlap, one being ours alone.
-        unsafe { std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len()) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.start.add(offset), into.as_mut_ptr(), into.len())
+        }
     }
 
     /// Copies into the mapping.
@@ -288,7 +290,13 @@ pub fn pread_nowait(file: &File, data: &mut [u8], offset: u64) -> Result<usize> 
     };
     // SAFETY: one vector that spans exactly `data`, borrowed for the length of the call.
     let code = unsafe {
-        libc::preadv2(file.as_raw_fd(), &vector, 1, offset as i64, libc::RWF_NOWAIT)
+        libc::preadv2(
+            file.as_raw_fd(),
+            &vector,
+            1,
+            offset as i64,
+            libc::RWF_NOWAIT,
+        )
     };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
@@ -301,7 +309,106 @@ pub fn pwrite_nowait(file: &File, data: &[u8], offset: u64) -> Result<usize> {
     };
     // SAFETY: one vector that spans exactly `data`, which the kernel only reads.
     let code = unsafe {
-        libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, libc::RWF_NOWAIT)
+        libc::pwritev2(
+            file.as_raw_fd(),
+            &vector,
+            1,
+            offset as i64,
+            libc::RWF_NOWAIT,
+        )
     };
     usize::try_from(code).map_err(|_| Error::last_os_error())
+}
+
+/// `LOOP_CTL_GET_FREE`
+const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
+/// `LOOP_CONFIGURE`
+const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
+/// `LOOP_CLR_FD`
+const LOOP_CLR_FD: libc::Ioctl = 0x4c01;
+/// `LO_FLAGS_DIRECT_IO`
+const LO_FLAGS_DIRECT_IO: u32 = 16;
+
+/// `struct loop_info64` of the kernel's ABI.
+#[repr(C)]
+struct LoopInfo {
+    numbers: [u64; 5],
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// `struct loop_config` of the kernel's ABI.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// A loop device in direct mode.
+pub struct Loop {
+    device: File,
+    number: i32,
+}
+
+impl Loop {
+    /// Attaches a free loop device to a file that was opened with `O_DIRECT`.
+    pub fn attach(file: &File) -> Result<Loop> {
+        let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
+        let control = open("/dev/loop-control")?;
+        // SAFETY: this ioctl takes no argument.
+        let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
+        if number < 0 {
+            return Err(Error::last_os_error());
+        }
+        let device = open(&format!("/dev/loop{number}"))?;
+        let config = LoopConfig {
+            fd: file.as_raw_fd() as u32,
+            block_size: 512,
+            info: LoopInfo {
+                numbers: [0; 5],
+                number: 0,
+                encrypt_type: 0,
+                encrypt_key_size: 0,
+                flags: LO_FLAGS_DIRECT_IO,
+                file_name: [0; 64],
+                crypt_name: [0; 64],
+                encrypt_key: [0; 32],
+                init: [0; 2],
+            },
+            reserved: [0; 8],
+        };
+        // SAFETY: the kernel reads one `loop_config` from the address, which is of that layout and
+        // lives through the call.
+        let code = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, &config) };
+        if code < 0 {
+            return Err(Error::last_os_error());
+        }
+        Ok(Loop { device, number })
+    }
+
+    /// Its name below `/dev` and `/sys/block`.
+    pub fn name(&self) -> String {
+        format!("loop{}", self.number)
+    }
+
+    /// Lets the file go; what was written is on it then.
+    pub fn detach(self) -> Result<()> {
+        self.device.sync_all()
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // SAFETY: this ioctl takes no argument that is used. A failure leaves the device attached,
+        // and the unmount that follows fails for it, which is how it is noticed.
+        unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_CLR_FD, 0) };
+    }
 }

@@ -52,8 +52,6 @@ pub enum Work {
     },
     /// Run guest tests.
     Test(TestSpec),
-    /// Say which guest tests there are.
-    ListTests,
     /// An interactive shell on the serial console, with a filesystem mounted.
     Shell,
     /// One shell command, its output sent to the host.

@@ -54,11 +54,6 @@ pub enum Event {
         /// Units in all; 0 where that is not known.
         total: u64,
     },
-    /// A line for the person who watches.
-    Log {
-        /// The line, without its end.
-        text: String,
-    },
     /// Standard output and error of a shell command, as it comes.
     Output {
         /// The bytes, invalid UTF-8 replaced.
@@ -74,11 +69,6 @@ pub enum Event {
         verdict: Verdict,
         /// How long it took, in milliseconds of the guest's clock.
         millis: u64,
-    },
-    /// The tests that this agent knows.
-    List {
-        /// In the order in which they run.
-        tests: Vec<TestInfo>,
     },
     /// The kernel log holds a warning, a bug, an oops or a panic.
     Splat {

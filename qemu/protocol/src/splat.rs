@@ -49,9 +49,13 @@ mod tests {
 
     #[test]
     fn tells_splats_from_news() {
-        assert!(is_splat("[    4.1] WARNING: CPU: 0 PID: 1 at fs/inode.c:1 x+0x1/0x2"));
+        assert!(is_splat(
+            "[    4.1] WARNING: CPU: 0 PID: 1 at fs/inode.c:1 x+0x1/0x2"
+        ));
         assert!(is_splat("rust_kernel: panicked at fs/inode.rs:3:1:"));
-        assert!(is_splat("INFO: task sync:77 blocked for more than 120 seconds."));
+        assert!(is_splat(
+            "INFO: task sync:77 blocked for more than 120 seconds."
+        ));
         assert!(!is_splat("notblk (vda): mounted filesystem"));
         assert!(!is_splat("Page cache invalidation failure on direct I/O."));
         assert!(is_end("[    4.2] ---[ end trace 0000000000000000 ]---"));

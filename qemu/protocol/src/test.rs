@@ -12,7 +12,8 @@ pub struct TestSpec {
     pub seed: u64,
 }
 
-/// What the host must know about a test before it runs.
+/// What the host must know about a test before it runs. Started on the host with the word `list`,
+/// the agent prints a JSON list of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestInfo {
     /// Its name, `group/name`.

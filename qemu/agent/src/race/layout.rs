@@ -69,7 +69,10 @@ impl Layout {
 
     /// Offset of A's write and the word it writes.
     pub fn write_of_a(&self, iteration: u64) -> (u64, u64) {
-        (self.start(iteration) + self.block, word(Writer::A, iteration))
+        (
+            self.start(iteration) + self.block,
+            word(Writer::A, iteration),
+        )
     }
 
     /// Offset of B's write and its data.
@@ -98,7 +101,10 @@ impl Layout {
     pub fn verify(&self, path: &Path, iterations: Range<u64>, actors: &Actors) -> Result<()> {
         let size = std::fs::metadata(path)?.len();
         if size != UNITS * self.unit {
-            actors.found(format!("the file's size is {size}, not {}", UNITS * self.unit));
+            actors.found(format!(
+                "the file's size is {size}, not {}",
+                UNITS * self.unit
+            ));
             return Ok(());
         }
         for (way, file) in [
@@ -123,7 +129,10 @@ impl Layout {
         let a = word(Writer::A, iteration);
         let b = word(Writer::B, iteration);
         let hole = stamp_of(&data[start..start + block]).context("the hole's block is torn")?;
-        ensure!(hole == b, "the hole's block holds {hole:#x}, not B's {b:#x}");
+        ensure!(
+            hole == b,
+            "the hole's block holds {hole:#x}, not B's {b:#x}"
+        );
         let written =
             stamp_of(&data[start + block..start + 2 * block]).context("A's block is torn")?;
         // Where the two overlap either may come last; where they do not, B's data is an intruder.

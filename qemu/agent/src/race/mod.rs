@@ -107,7 +107,10 @@ fn title(guest: &Guest, spec: &RaceSpec) -> String {
         Some(false) => ", drain=off",
         None => "",
     };
-    format!("race {} on {}{drain}, {} ms", spec.story, guest.driver, spec.delay_ms)
+    format!(
+        "race {} on {}{drain}, {} ms",
+        spec.story, guest.driver, spec.delay_ms
+    )
 }
 
 /// The row's mount options.
@@ -173,7 +176,13 @@ fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
 }
 
 /// One iteration; whether EIO was seen.
-fn one(layout: &Layout, actors: &Actors, path: &PathBuf, file: &File, iteration: u64) -> Result<bool> {
+fn one(
+    layout: &Layout,
+    actors: &Actors,
+    path: &PathBuf,
+    file: &File,
+    iteration: u64,
+) -> Result<bool> {
     // A file description is told of an error once. A new one each time makes fsync's answer speak
     // of this iteration alone.
     let judge = fs::open_buffered(path)?;

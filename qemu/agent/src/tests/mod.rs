@@ -1,11 +1,168 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The guest tests.
+//!
+//! A test gets a new filesystem on [`DISK`], does its work, and ends with everything unmounted.
+//! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
+//! (unless the test damaged it), and that the kernel logged no warning meanwhile.
+
+mod cross;
+mod damage;
+mod data;
+mod direct;
+mod env;
+mod fallback;
+mod fsx;
+mod full;
+mod model;
+mod module;
+mod mount;
+mod names;
+mod tree;
+
+use crate::fs::{self, Image, DISK};
 use crate::Guest;
-use anyhow::Result;
-use notblk_protocol::TestSpec;
-pub fn run(_guest: &Guest, _spec: &TestSpec) -> Result<()> {
+use anyhow::{bail, Context, Result};
+use env::{Env, Skip};
+use notblk_protocol::{Event, TestInfo, TestSpec, Verdict};
+use std::time::Instant;
+
+/// One test.
+pub struct Test {
+    /// `group/name`.
+    name: String,
+    /// The filesystem it starts with.
+    image: Image,
+    /// It may take the machine down.
+    own_boot: bool,
+    /// The filesystem is not damaged on purpose: it must be clean afterwards.
+    clean: bool,
+    /// The test itself.
+    run: Run,
+}
+
+/// What a test does.
+type Run = Box<dyn Fn(&Env) -> Result<()>>;
+
+/// A test on a 4 KiB filesystem, to be changed by the methods below.
+fn test(name: &str, run: impl Fn(&Env) -> Result<()> + 'static) -> Test {
+    Test {
+        name: name.to_owned(),
+        image: Image::default(),
+        own_boot: false,
+        clean: true,
+        run: Box::new(run),
+    }
+}
+
+/// The same test for several block sizes.
+fn for_blocks(sizes: &[u32], name: &str, run: fn(&Env) -> Result<()>) -> Vec<Test> {
+    sizes
+        .iter()
+        .map(|&size| test(&format!("{name}-{}k", size / 1024), run).block(size))
+        .collect()
+}
+
+impl Test {
+    /// With this block size.
+    fn block(mut self, size: u32) -> Test {
+        self.image.block_size = size;
+        self
+    }
+
+    /// With this inode size.
+    fn inode(mut self, size: u32) -> Test {
+        self.image.inode_size = size;
+        self
+    }
+
+    /// With this size of the filesystem.
+    fn mib(mut self, mib: u32) -> Test {
+        self.image.mib = mib;
+        self
+    }
+
+    /// Leaves a damaged filesystem; gets a boot of its own, since a driver may not survive it.
+    fn damages(mut self) -> Test {
+        self.clean = false;
+        self.own_boot = true;
+        self
+    }
+}
+
+/// All tests, in the order in which they run.
+fn all() -> Vec<Test> {
+    let mut tests = Vec::new();
+    tests.extend(mount::tests());
+    tests.extend(names::tests());
+    tests.extend(data::tests());
+    tests.extend(direct::tests());
+    tests.extend(fallback::tests());
+    tests.extend(model::tests());
+    tests.extend(full::tests());
+    tests.extend(cross::tests());
+    tests.extend(module::tests());
+    tests.extend(fsx::tests());
+    tests.extend(damage::tests());
+    tests
+}
+
+/// What there is, for the host to choose from.
+pub fn list() -> Vec<TestInfo> {
+    all()
+        .into_iter()
+        .map(|test| TestInfo {
+            name: test.name,
+            own_boot: test.own_boot,
+        })
+        .collect()
+}
+
+/// Runs the tests that the host names.
+pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
+    fs::load(guest.driver)?;
+    let tests = all();
+    for name in &spec.names {
+        let Some(test) = tests.iter().find(|test| test.name == *name) else {
+            bail!("there is no test {name}");
+        };
+        guest.host.step(name, 60)?;
+        let started = Instant::now();
+        let verdict = run_one(guest, test, spec.seed)?;
+        guest.host.send(&Event::Test {
+            name: name.clone(),
+            verdict,
+            millis: started.elapsed().as_millis() as u64,
+        })?;
+    }
     Ok(())
 }
-pub fn list(_guest: &Guest) -> Result<()> {
-    Ok(())
+
+/// One test with its frame.
+fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<Verdict> {
+    fs::make(guest.driver, DISK, test.image)?;
+    let place = guest.kmsg.settle()?;
+    let env = Env::new(guest, test.image, seed, place);
+    let outcome = (test.run)(&env);
+    let mut complaints = Vec::new();
+    let mut skipped = None;
+    match outcome {
+        Ok(()) => {}
+        Err(error) => match error.downcast_ref::<Skip>() {
+            Some(Skip(why)) => skipped = Some(why.clone()),
+            None => complaints.push(format!("{error:#}")),
+        },
+    }
+    if let Err(error) = env::unmount_all() {
+        complaints.push(format!("{error:#}"));
+    } else if test.clean {
+        complaints.extend(fs::check(DISK).context("after the test")?);
+    }
+    for line in guest.kmsg.splats_since(place)? {
+        complaints.push(format!("the kernel reported: {line}"));
+    }
+    Ok(match (complaints.is_empty(), skipped) {
+        (false, _) => Verdict::Failed(complaints.join("\n")),
+        (true, Some(why)) => Verdict::Skipped(why),
+        (true, None) => Verdict::Passed,
+    })
 }

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Damaged filesystems: an error and a line in the log, never a warning, an oops or a hang.
+
+use super::env::{fails_somehow, Env};
+use super::{test, Test};
+use crate::fs::{self, tool, DISK, MNT};
+use anyhow::{ensure, Context, Result};
+use std::fs::{self as file, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("damage/superblock", superblock).damages(),
+        test("damage/group-descriptors", group_descriptors).damages(),
+        test("damage/truncated-device", truncated_device).damages(),
+        test("damage/block-pointers", block_pointers).damages(),
+        test("damage/indirect-blocks", indirect_blocks).damages(),
+        test("damage/inodes", inodes).damages(),
+        test("damage/directories", directories).damages(),
+        test("damage/directory-cycle", directory_cycle).damages(),
+        test("damage/shared-blocks", shared_blocks).damages(),
+        test("damage/bitmaps", bitmaps).damages(),
+    ]
+}
+
+/// Where the superblock is.
+const SUPERBLOCK: u64 = 1024;
+
+fn disk() -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(DISK)
+        .context("open the disk")
+}
+
+/// Overwrites bytes of the disk.
+fn patch(offset: u64, bytes: &[u8]) -> Result<()> {
+    let disk = disk()?;
+    disk.write_all_at(bytes, offset)?;
+    disk.sync_all().context("sync the disk")
+}
+
+/// Runs one command of debugfs on the unmounted disk.
+fn debugfs(command: &str) -> Result<String> {
+    tool("debugfs", &["-w", "-R", command, DISK])
+}
+
+/// The block numbers of a file, metadata included, as debugfs lists them.
+fn blocks_of(path: &str) -> Result<Vec<u64>> {
+    debugfs(&format!("blocks {path}"))?
+        .lines()
+        .filter(|line| !line.starts_with("debugfs"))
+        .flat_map(str::split_whitespace)
+        .map(|word| word.parse().with_context(|| format!("not a block: {word}")))
+        .collect()
+}
+
+/// Fields of the superblock with values that no driver may believe.
+fn superblock(env: &Env) -> Result<()> {
+    let huge = u32::MAX.to_le_bytes();
+    let zero = [0; 4];
+    let cases: &[(&str, u64, &[u8])] = &[
+        ("magic", 0x38, &[0, 0]),
+        ("log_block_size", 0x18, &[20, 0, 0, 0]),
+        ("log_block_size, huge", 0x18, &huge),
+        ("inodes_count", 0x00, &zero),
+        ("blocks_count beyond the device", 0x04, &huge),
+        ("blocks_per_group", 0x20, &zero),
+        ("blocks_per_group, huge", 0x20, &huge),
+        ("inodes_per_group", 0x28, &zero),
+        ("inodes_per_group, huge", 0x28, &huge),
+        ("inode_size", 0x58, &[100, 0]),
+        ("inode_size, zero", 0x58, &[0, 0]),
+        ("inode_size, huge", 0x58, &[0, 0x80]),
+        ("first_data_block", 0x14, &huge),
+    ];
+    for (what, offset, bytes) in cases {
+        let mut before = vec![0; bytes.len()];
+        disk()?.read_exact_at(&mut before, SUPERBLOCK + offset)?;
+        patch(SUPERBLOCK + offset, bytes)?;
+        let place = env.guest.kmsg.settle()?;
+        for options in ["", "ro"] {
+            let result = fs::try_mount(env.driver().name(), DISK, MNT, options);
+            ensure!(result.is_err(), "{what}: mounted with {options:?}");
+        }
+        let said = env.guest.kmsg.since(place)?;
+        ensure!(
+            said.iter().any(|line| line.contains("vda")),
+            "{what}: refused without a word"
+        );
+        patch(SUPERBLOCK + offset, &before)?;
+    }
+    // And repaired, it mounts.
+    env.mount("")?.end()
+}
+
+/// Pointers of a group descriptor to places outside the filesystem, or on top of each other.
+fn group_descriptors(env: &Env) -> Result<()> {
+    // With 4 KiB blocks the table is in block 1.
+    let table = env.block();
+    for (what, field) in [("block bitmap", 0), ("inode bitmap", 4), ("inode table", 8)] {
+        for value in [0_u32, u32::MAX, 1 << 24] {
+            let mut before = [0; 4];
+            disk()?.read_exact_at(&mut before, table + field)?;
+            patch(table + field, &value.to_le_bytes())?;
+            let place = env.guest.kmsg.settle()?;
+            let result = fs::try_mount(env.driver().name(), DISK, MNT, "");
+            ensure!(result.is_err(), "{what} at {value:#x}: mounted");
+            let said = env.guest.kmsg.since(place)?;
+            ensure!(
+                said.iter().any(|line| line.contains("vda")),
+                "{what}: refused without a word"
+            );
+            patch(table + field, &before)?;
+        }
+    }
+    env.mount("")?.end()
+}
+
+/// A superblock that claims more blocks than the device has.
+fn truncated_device(env: &Env) -> Result<()> {
+    // The scratch disk has 512 MiB; a group more than that, all else being right.
+    let blocks = (512_u64 << 20) / env.block() + 32_768;
+    patch(SUPERBLOCK + 4, &(blocks as u32).to_le_bytes())?;
+    let result = fs::try_mount(env.driver().name(), DISK, MNT, "");
+    ensure!(result.is_err(), "mounted beyond the end of the device");
+    env.logged(&["vda"])
+}
+
+/// Makes a file, unmounts, and leaves it to be damaged.
+fn with_file(env: &Env, name: &str, length: usize) -> Result<()> {
+    let mounted = env.mount("")?;
+    file::write(env.path(name), vec![0x77; length])?;
+    mounted.end()
+}
+
+/// A file whose block pointers lead outside.
+fn block_pointers(env: &Env) -> Result<()> {
+    let block = env.block() as usize;
+    with_file(env, "file", 20 * block)?;
+    with_file(env, "good", 20 * block)?;
+    debugfs("sif /file block[1] 0xfffffff0")?;
+    let mounted = env.mount("")?;
+    let place = env.guest.kmsg.settle()?;
+    fails_somehow(
+        file::read(env.path("file")),
+        "reading through a pointer to nowhere",
+    )?;
+    let said = env.guest.kmsg.since(place)?;
+    ensure!(
+        !said.is_empty(),
+        "no line in the log about a pointer to nowhere"
+    );
+    let direct = fs::open_direct(env.path("file"))?;
+    let mut data = crate::buf::Buffer::new(block);
+    fails_somehow(direct.read_at(&mut data, block as u64), "a direct read")?;
+    fails_somehow(direct.write_at(&data, block as u64), "a direct write")?;
+    ensure!(
+        file::read(env.path("good"))?.len() == 20 * block,
+        "the other file suffers"
+    );
+    drop(direct);
+    // Whether removing it succeeds is the driver's choice; surviving it is not.
+    let _ = file::remove_file(env.path("file"));
+    mounted.end()
+}
+
+/// Indirect pointers that lead outside, at each level, and indirect blocks full of rubbish.
+fn indirect_blocks(env: &Env) -> Result<()> {
+    let block = env.block() as usize;
+    with_file(env, "pointer", 20 * block)?;
+    with_file(env, "rubbish", 20 * block)?;
+    with_file(env, "double", (12 + block / 4 + 4) * block)?;
+    debugfs("sif /pointer block[IND] 0xfffffff0")?;
+    debugfs("sif /double block[DIND] 0xfffffff0")?;
+    // Of a file's blocks the 13th is its indirect one.
+    let indirect = blocks_of("/rubbish")?[12];
+    patch(indirect * env.block(), &vec![0xff; block])?;
+    let mounted = env.mount("")?;
+    for name in ["pointer", "rubbish", "double"] {
+        let place = env.guest.kmsg.settle()?;
+        fails_somehow(file::read(env.path(name)), name)?;
+        let said = env.guest.kmsg.since(place)?;
+        ensure!(!said.is_empty(), "{name}: no line in the log");
+        let handle = fs::open_buffered(env.path(name))?;
+        let mut first = [0; 8];
+        handle
+            .read_exact_at(&mut first, 0)
+            .with_context(|| format!("the sound part of {name}"))?;
+        drop(handle);
+        let _ = file::remove_file(env.path(name));
+    }
+    mounted.end()
+}
+
+/// Inodes that cannot be.
+fn inodes(env: &Env) -> Result<()> {
+    for name in ["mode", "links", "size", "beyond"] {
+        with_file(env, name, 5000)?;
+    }
+    debugfs("sif /mode mode 0170644")?;
+    debugfs("sif /links links_count 0")?;
+    debugfs("sif /size size 0x7fffffffffffffff")?;
+    // An entry for an inode that the filesystem does not have.
+    let root = blocks_of("/")?[0];
+    let mut entries = vec![0; env.block() as usize];
+    disk()?.read_exact_at(&mut entries, root * env.block())?;
+    let at = entries
+        .windows(6)
+        .position(|window| window == b"beyond")
+        .context("no entry in the root directory")?;
+    patch(root * env.block() + at as u64 - 8, &u32::MAX.to_le_bytes())?;
+    let mounted = env.mount("")?;
+    for name in ["mode", "links", "beyond"] {
+        let place = env.guest.kmsg.settle()?;
+        fails_somehow(file::metadata(env.path(name)), name)?;
+        // What is deleted already may be passed over in silence: ESTALE is an answer.
+        let said = env.guest.kmsg.since(place)?;
+        ensure!(
+            name == "links" || !said.is_empty(),
+            "{name}: no line in the log"
+        );
+    }
+    // Too large a size is refused or leads to an end of the file; either way reading ends.
+    if let Ok(handle) = File::open(env.path("size")) {
+        let mut data = [0; 4096];
+        let _ = handle.read_at(&mut data, 1 << 44);
+        let _ = handle.read_at(&mut data, i64::MAX as u64 - 8192);
+    }
+    mounted.end()
+}
+
+/// Directory blocks that cannot be.
+fn directories(env: &Env) -> Result<()> {
+    let cases: &[(&str, u64, &[u8])] = &[
+        // Of the third entry, which follows `.` and `..`: at byte 24.
+        ("rec-len-zero", 28, &[0, 0]),
+        ("rec-len-short", 28, &[4, 0]),
+        ("rec-len-odd", 28, &[13, 0]),
+        ("rec-len-long", 28, &[0xf0, 0xff]),
+        ("name-len", 30, &[0xff]),
+    ];
+    let mounted = env.mount("")?;
+    for (name, _, _) in cases {
+        file::create_dir(env.path(name))?;
+        for number in 0..5 {
+            file::write(env.path(format!("{name}/file-{number}")), b"")?;
+        }
+    }
+    mounted.end()?;
+    for (name, offset, bytes) in cases {
+        let block = blocks_of(&format!("/{name}"))?[0];
+        patch(block * env.block() + offset, bytes)?;
+    }
+    let mounted = env.mount("")?;
+    for (name, _, _) in cases {
+        let place = env.guest.kmsg.settle()?;
+        // An error, or the entries before the damage: but an end, not a circle.
+        let listed =
+            file::read_dir(env.path(name)).map(|entries| entries.take(100).collect::<Vec<_>>());
+        if let Ok(entries) = &listed {
+            ensure!(entries.len() < 100, "{name}: readdir goes round in circles");
+        }
+        fails_somehow(file::metadata(env.path(name).join("file-4")), name)?;
+        let said = env.guest.kmsg.since(place)?;
+        ensure!(!said.is_empty(), "{name}: no line in the log");
+        fails_somehow(
+            file::remove_dir(env.path(name)),
+            "rmdir of a damaged directory",
+        )?;
+    }
+    mounted.end()
+}
+
+/// A directory that contains its own ancestor.
+fn directory_cycle(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    file::create_dir_all(env.path("a/b"))?;
+    mounted.end()?;
+    debugfs("link /a /a/b/up")?;
+    let mounted = env.mount("")?;
+    fails_somehow(
+        file::metadata(env.path("a/b/up")),
+        "a directory below itself",
+    )?;
+    let _ = file::rename(env.path("a"), env.path("a/b/up/x"));
+    let _ = file::remove_dir(env.path("a/b/up"));
+    mounted.end()
+}
+
+/// An indirect block that lists itself, and one block in two files: freed once, then complained of.
+fn shared_blocks(env: &Env) -> Result<()> {
+    let block = env.block() as usize;
+    with_file(env, "self", 20 * block)?;
+    with_file(env, "one", 4 * block)?;
+    with_file(env, "two", 4 * block)?;
+    let indirect = blocks_of("/self")?[12];
+    patch(indirect * env.block() + 8, &(indirect as u32).to_le_bytes())?;
+    let first = blocks_of("/one")?[0];
+    debugfs(&format!("sif /two block[0] {first}"))?;
+    let mounted = env.mount("")?;
+    let place = env.guest.kmsg.settle()?;
+    let _ = file::read(env.path("self"));
+    for name in ["self", "one", "two"] {
+        let _ = file::remove_file(env.path(name));
+    }
+    rustix::fs::sync();
+    let said = env.guest.kmsg.since(place)?;
+    ensure!(!said.is_empty(), "blocks were freed twice without a word");
+    // Unmounting may fail to write what an error made read-only, but it ends.
+    mounted.end()
+}
+
+/// Bitmaps that call everything free: what is in use must not be handed out in silence.
+fn bitmaps(env: &Env) -> Result<()> {
+    with_file(env, "file", 100_000)?;
+    let mut table = [0; 8];
+    disk()?.read_exact_at(&mut table, env.block())?;
+    let block_bitmap = u32::from_le_bytes([table[0], table[1], table[2], table[3]]);
+    patch(
+        u64::from(block_bitmap) * env.block(),
+        &vec![0; env.block() as usize],
+    )?;
+    let mounted = env.mount("")?;
+    let place = env.guest.kmsg.settle()?;
+    // The bitmap does not even hold itself: allocating from its group is an error.
+    let _ = file::write(env.path("new"), vec![1; 500_000]);
+    rustix::fs::sync();
+    let said = env.guest.kmsg.since(place)?;
+    ensure!(!said.is_empty(), "an empty bitmap was believed");
+    mounted.end()
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The fsx crate: random operations on one file, against its own model.
+//!
+//! fsx itself opens files through the page cache only. Its direct runs therefore go through a loop
+//! device in direct mode: fsx works on the block device, and the loop driver's workers turn that
+//! into asynchronous direct reads and writes of a sparse file on the filesystem under test. That is
+//! also how generic/746, where the seed's bug was found, comes to its concurrent direct writes.
+
+use super::env::Env;
+use super::{test, Test};
+use crate::fs::{open_direct, tool_code};
+use crate::modules;
+use crate::sys::Loop;
+use anyhow::{bail, ensure, Result};
+use std::fs;
+
+/// Operations per run through the cache.
+const OPERATIONS: u32 = 12_000;
+/// Operations on the loop device, which take longer.
+const LOOP_OPERATIONS: u32 = 4_000;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for size in [1024, 4096] {
+        let name = |what: &str| format!("fsx/{what}-{}k", size / 1024);
+        tests.push(test(&name("buffered"), |env| cached(env, BUFFERED)).block(size));
+        tests.push(test(&name("mmap"), |env| cached(env, MMAP)).block(size));
+        tests.push(test(&name("direct"), direct).block(size));
+    }
+    tests
+}
+
+/// Read, write, truncate, fsync, and what else goes without mappings.
+const BUFFERED: &str = "
+flen = 1048576
+[weights]
+close_open = 1
+read = 10
+write = 10
+mapread = 0
+mapwrite = 0
+invalidate = 0
+truncate = 5
+fsync = 1
+fdatasync = 1
+sendfile = 2
+posix_fadvise = 2
+copy_file_range = 2
+";
+
+/// Mostly by mappings.
+const MMAP: &str = "
+flen = 524288
+[weights]
+close_open = 1
+read = 3
+write = 3
+mapread = 10
+mapwrite = 10
+invalidate = 1
+truncate = 5
+fsync = 1
+";
+
+/// On a block device, whose size stays. Small operations with many a sync, so that much goes down to the file.
+const BLOCK: &str = "
+flen = 4194304
+blockmode = true
+nosizechecks = true
+[opsize]
+max = 32768
+align = 512
+[weights]
+read = 10
+write = 20
+mapread = 2
+mapwrite = 4
+truncate = 0
+invalidate = 2
+fsync = 4
+posix_fadvise = 4
+";
+
+/// Runs fsx with a configuration.
+fn run(env: &Env, config: &str, operations: u32, path: &str) -> Result<()> {
+    fs::write("/tmp/fsx.toml", config)?;
+    let seed = env.seed.to_string();
+    let operations = operations.to_string();
+    let arguments = [
+        "-f",
+        "/tmp/fsx.toml",
+        "-N",
+        &operations,
+        "-S",
+        &seed,
+        "-P",
+        "/tmp",
+        path,
+    ];
+    let (code, text) = tool_code("fsx", &arguments)?;
+    if code != 0 {
+        let lines: Vec<_> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(15)..].join("\n");
+        bail!("fsx -S {seed} ended with {code}:\n{tail}");
+    }
+    ensure!(
+        text.contains("All operations completed"),
+        "fsx did not finish:\n{text}"
+    );
+    Ok(())
+}
+
+fn cached(env: &Env, config: &str) -> Result<()> {
+    let mounted = env.mount("")?;
+    run(env, config, OPERATIONS, "/mnt/fsx")?;
+    mounted.end()
+}
+
+fn direct(env: &Env) -> Result<()> {
+    modules::load("loop", &[])?;
+    let mounted = env.mount("")?;
+    let file = open_direct(env.path("backing"))?;
+    file.set_len(4 << 20)?;
+    let device = Loop::attach(&file)?;
+    let dio = fs::read_to_string(format!("/sys/block/{}/loop/dio", device.name()))?;
+    ensure!(dio.trim() == "1", "the loop device is not in direct mode");
+    run(
+        env,
+        BLOCK,
+        LOOP_OPERATIONS,
+        &format!("/dev/{}", device.name()),
+    )?;
+    device.detach()?;
+    drop(file);
+    mounted.end()
+}

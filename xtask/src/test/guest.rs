@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests in the guest: as many as possible in one boot, and a new boot after one that took the machine down.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use notblk_protocol::{Event, TestInfo, TestSpec, Verdict, Work};
+
+use crate::context::Ctx;
+use crate::errors::Code;
+use crate::guest::Guest;
+use crate::vm::End;
+
+use super::report::Report;
+
+/// What one boot may take in all.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// The tests that the agent has; it says so itself, on the host.
+pub fn list(guest: &Guest) -> Result<Vec<TestInfo>> {
+    let output = std::process::Command::new(&guest.agent)
+        .arg("list")
+        .output()
+        .context("cannot ask the agent for its tests")?;
+    ensure!(output.status.success(), "the agent does not list its tests");
+    serde_json::from_slice(&output.stdout).context("the agent's list of tests")
+}
+
+/// Runs the tests given.
+pub fn run(ctx: &Ctx, guest: &Guest, tests: &[TestInfo], seed: u64, report: &mut Report) -> Result<()> {
+    let (alone, together): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.own_boot);
+    let mut together: VecDeque<String> = together.iter().map(|test| test.name.clone()).collect();
+    while !together.is_empty() {
+        boot(ctx, guest, &mut together, seed, report)?;
+    }
+    for test in alone {
+        boot(ctx, guest, &mut VecDeque::from([test.name.clone()]), seed, report)?;
+    }
+    Ok(())
+}
+
+/// One boot for the tests given, of which those that were run are taken.
+fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, report: &mut Report) -> Result<()> {
+    let what = match tests.len() {
+        1 => tests[0].clone(),
+        many => format!("{many} tests"),
+    };
+    let step = ctx.ui.step("guest tests", &format!("booting {} ({}) for {what}", guest.kernel.release, guest.accel));
+    let work = Work::Test(TestSpec {
+        names: tests.iter().cloned().collect(),
+        seed,
+    });
+    let mut failed_here = false;
+    let mut began = Instant::now();
+    let outcome = guest.boot(ctx, "test", work, Some(LIMIT), Some(&step), |event| {
+        if let Event::Test { name, verdict, millis } = event {
+            ensure!(tests.front() == Some(name), "the agent reports {name}, which was not its turn");
+            tests.pop_front();
+            failed_here |= matches!(verdict, Verdict::Failed(_));
+            ctx.ui.suspend(|| report.add(name, verdict, Duration::from_millis(*millis)));
+            began = Instant::now();
+        }
+        Ok(())
+    })?;
+    let code = ctx.ui.suspend(|| outcome.report(ctx));
+    if let Some(code) = code {
+        report.ended_badly(code);
+    }
+    // What was running when the guest ended has failed; the rest gets another boot.
+    if outcome.end != End::Done {
+        let why = match &outcome.end {
+            End::Hung(step) => format!("the guest hangs: {step}"),
+            End::Broken(text) => format!("the agent failed: {text}"),
+            End::Done | End::Died => "the guest died".to_owned(),
+        };
+        if let Some(name) = tests.pop_front() {
+            report.add(&name, &Verdict::Failed(why), began.elapsed());
+        }
+    } else {
+        ensure!(tests.is_empty(), "the agent is done, but said nothing about {}", tests[0]);
+    }
+    if code == Some(Code::SPLAT) && !failed_here && outcome.end == End::Done {
+        // Logged outside of any test: between two, or while the module was loaded.
+        report.add("guest log", &Verdict::Failed("the kernel reported a warning".into()), Duration::ZERO);
+    }
+    step.done("powered off");
+    Ok(())
+}
