@@ -285,7 +285,9 @@ fn exercise(geo: &Geometry, a: u32, b: u32) -> Result<(), TestCaseError> {
         + u64::from(geo.group_blocks(geo.group_count() - 1));
     prop_assert_eq!(blocks, u64::from(geo.blocks_count()));
 
-    for ino in [a, a % geo.inodes_count(), geo.inodes_count(), 0, 2, 11] {
+    let last = geo.inodes_count();
+    let edges = [0, 2, 11, geo.first_ino() - 1, last, last.saturating_add(1)];
+    for ino in edges.into_iter().chain([a, a % last]) {
         let valid = ino == 2 || (geo.first_ino() <= ino && ino <= geo.inodes_count());
         match geo.inode_group(ino) {
             Ok((group, index)) => {
@@ -454,6 +456,10 @@ fn group_descriptors() {
     );
     assert_eq!(
         check(1, &|d| d.block_bitmap.set(d.inode_table.get() + 511)),
+        Err(Corrupt::GroupOverlap { group: 1 })
+    );
+    assert_eq!(
+        check(1, &|d| d.inode_bitmap.set(d.inode_table.get())),
         Err(Corrupt::GroupOverlap { group: 1 })
     );
     assert_eq!(
