@@ -127,7 +127,7 @@ fn many_groups() {
 #[test]
 fn other_layouts() {
     let layouts: [(&[&str], u32); 6] = [
-        (&["-r", "0", "-b", "1024"], 30_000),
+        (&["-E", "revision=0", "-b", "1024"], 30_000),
         (
             &[
                 "-b",
