@@ -126,8 +126,7 @@ fn many_groups() {
 
 #[test]
 fn other_layouts() {
-    let layouts: [(&[&str], u32); 6] = [
-        (&["-E", "revision=0", "-b", "1024"], 30_000),
+    let layouts: [(&[&str], u32); 5] = [
         (
             &[
                 "-b",
@@ -148,6 +147,14 @@ fn other_layouts() {
         let scratch = Scratch::with_options("ext2", options, blocks);
         compare(&scratch.open(), &scratch.dumpe2fs());
     }
+}
+
+#[test]
+fn original_revision() {
+    let options = ["-b", "1024", "-I", "128", "-O", "none"];
+    let scratch = Scratch::with_options("ext2", &options, 30_000).into_original_revision();
+    scratch.fsck();
+    compare(&scratch.open(), &scratch.dumpe2fs());
 }
 
 /// An image that lost its end.

@@ -81,6 +81,14 @@ impl Scratch {
         Self { dir, image }
     }
 
+    /// Makes the filesystem one of the original revision. mke2fs is told so in one way by old
+    /// versions and in another by new ones; debugfs does it in all. It must have 128-byte inodes
+    /// and no features (`-I 128 -O none`).
+    pub fn into_original_revision(self) -> Self {
+        self.debugfs(&["ssv rev_level 0", "ssv inode_size 0", "ssv first_ino 0"]);
+        self
+    }
+
     /// A path for another file beside the image.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

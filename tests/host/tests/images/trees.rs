@@ -152,7 +152,7 @@ fn copied_trees() {
 #[test]
 fn copied_trees_in_other_layouts() {
     tree(&["-b", "1024", "-O", "^filetype"], 8192);
-    tree(&["-b", "1024", "-E", "revision=0"], 8192);
+    tree(&["-b", "1024", "-I", "128", "-O", "none"], 8192);
     tree(&["-b", "8192", "-N", "1000"], 2000);
     tree(&["-b", "65536", "-N", "1000"], 1000);
 }
