@@ -11,7 +11,11 @@
 //! | [`format`] | the on-disk format: types and algorithms; also a crate for the host | `core`, `zerocopy`; no `unsafe` |
 
 // The host's tools and tests use more of the format than the driver does.
-#[allow(dead_code, unreachable_pub, reason = "a crate of its own, of which the module uses a part")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a crate of its own, of which the module uses a part"
+)]
 mod format;
 mod fs;
 mod sys;
@@ -39,7 +43,10 @@ impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let debugfs = fs::debugfs_root();
         let register = |name, cache| {
-            KBox::try_pin_init(Registration::<Notblk>::new(name, cache, module, debugfs.clone()), GFP_KERNEL)
+            KBox::try_pin_init(
+                Registration::<Notblk>::new(name, cache, module, debugfs.clone()),
+                GFP_KERNEL,
+            )
         };
         let own = register(c"notblk", c"notblk_inode_cache")?;
         let alias = match alias() {
@@ -56,7 +63,10 @@ impl kernel::Module for Module {
                 };
                 Some(register(name, cache).map_err(|e| {
                     if e == EBUSY {
-                        pr_err!("alias={}: another driver has this name (ext4.ko?)\n", name.to_str().unwrap_or("?"));
+                        pr_err!(
+                            "alias={}: another driver has this name (ext4.ko?)\n",
+                            name.to_str().unwrap_or("?")
+                        );
                         EEXIST
                     } else {
                         e
@@ -65,6 +75,9 @@ impl kernel::Module for Module {
             }
         };
         pr_info!("loaded\n");
-        Ok(Self { _own: own, _alias: alias })
+        Ok(Self {
+            _own: own,
+            _alias: alias,
+        })
     }
 }

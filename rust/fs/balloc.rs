@@ -36,7 +36,11 @@ pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> R
     let data = sb.data();
     let geo = &data.geo;
     let mut space = data.space.lock();
-    let reserved = if may_use_reserved() { 0 } else { u64::from(geo.reserved_blocks()) };
+    let reserved = if may_use_reserved() {
+        0
+    } else {
+        u64::from(geo.reserved_blocks())
+    };
     let available = space.free_blocks.saturating_sub(reserved);
     if available == 0 {
         return Err(ENOSPC);
@@ -64,8 +68,8 @@ pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> R
     })
 }
 
-/// `base + n` in a ring of `len`.
-fn wrap(base: u32, n: u32, len: u32) -> u32 {
+/// `base + n` in a ring of `len`: the next groups from one on, and around.
+pub(super) fn wrap(base: u32, n: u32, len: u32) -> u32 {
     // In 64 bits, and below `len`. CAST: so it fits.
     ((u64::from(base) + u64::from(n)) % u64::from(len.max(1))) as u32
 }
@@ -90,12 +94,19 @@ fn in_group(
     let Some(bit) = bitmap::find_zero(&buffer, from, bits).or_report(sb, at)? else {
         return Ok(None);
     };
-    let run = bitmap::zero_run(&buffer, bit, bits.min(bit.saturating_add(want))).or_report(sb, at)?;
-    let run = Run { start: geo.group_first_block(group).saturating_add(bit), count: run };
+    let run =
+        bitmap::zero_run(&buffer, bit, bits.min(bit.saturating_add(want))).or_report(sb, at)?;
+    let run = Run {
+        start: geo.group_first_block(group).saturating_add(bit),
+        count: run,
+    };
     if touches_metadata(geo, &desc, run) {
         return Err(error::report(
             sb,
-            fmt!("block bitmap of group {group}: metadata is marked free at block {}", run.start),
+            fmt!(
+                "block bitmap of group {group}: metadata is marked free at block {}",
+                run.start
+            ),
         ));
     }
     let mut access = transaction.write(buffer);
@@ -134,7 +145,12 @@ fn change_free(transaction: &Transaction<'_>, space: &mut Space, group: u32, by:
 /// left alone. Callers that take something down go on, or stop walking a tree that cannot be trusted.
 pub(super) fn free(transaction: &Transaction<'_>, run: Run) -> Result {
     try_free(transaction, run).inspect_err(|e| {
-        pr_err!("({}): blocks {}+{} not freed: {e:?}\n", transaction.sb().id(), run.start, run.count);
+        pr_err!(
+            "({}): blocks {}+{} not freed: {e:?}\n",
+            transaction.sb().id(),
+            run.start,
+            run.count
+        );
     })
 }
 
@@ -142,21 +158,36 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
-    geo.check_run(run.start, run.count).or_report(sb, At::Freeing(run.start))?;
+    geo.check_run(run.start, run.count)
+        .or_report(sb, At::Freeing(run.start))?;
     let mut space = data.space.lock();
     while run.count > 0 {
-        let (group, bit) = geo.block_group(run.start).or_report(sb, At::Freeing(run.start))?;
+        let (group, bit) = geo
+            .block_group(run.start)
+            .or_report(sb, At::Freeing(run.start))?;
         let count = run.count.min(geo.group_blocks(group).saturating_sub(bit));
         let desc = group::read(sb, group)?;
-        if touches_metadata(geo, &desc, Run { start: run.start, count }) {
-            return Err(error::report(sb, fmt!("freeing metadata at block {}", run.start)));
+        if touches_metadata(
+            geo,
+            &desc,
+            Run {
+                start: run.start,
+                count,
+            },
+        ) {
+            return Err(error::report(
+                sb,
+                fmt!("freeing metadata at block {}", run.start),
+            ));
         }
         let mut access = transaction.write(sb.bread(desc.block_bitmap.get())?);
-        bitmap::clear_run(&mut access, bit, count)
-            .or_report(sb, At::BlockBitmap(group))?;
+        bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
         access.dirty();
         change_free(transaction, &mut space, group, i64::from(count))?;
-        run = Run { start: run.start.saturating_add(count), count: run.count.saturating_sub(count) };
+        run = Run {
+            start: run.start.saturating_add(count),
+            count: run.count.saturating_sub(count),
+        };
     }
     Ok(())
 }
@@ -165,7 +196,9 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
 /// `ext2_find_near`.
 pub(super) fn goal_for(sb: &SuperBlock, ino: u64) -> u32 {
     let geo = &sb.data().geo;
-    let Ok((group, index)) = u32::try_from(ino).map_err(|_| ()).and_then(|ino| geo.inode_group(ino).map_err(|_| ()))
+    let Ok((group, index)) = u32::try_from(ino)
+        .map_err(|_| ())
+        .and_then(|ino| geo.inode_group(ino).map_err(|_| ()))
     else {
         return geo.first_data_block();
     };

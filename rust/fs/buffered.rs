@@ -71,7 +71,10 @@ pub(super) fn write(request: &mut Request<'_, Notblk, Write>) -> Result<usize> {
 }
 
 /// Limits, set-id bits and timestamps, and what lies behind the old end of file. Answers how much may be written.
-fn write_checks(request: &mut Request<'_, Notblk, Write>, lock: &Locked<Exclusive>) -> Result<usize> {
+fn write_checks(
+    request: &mut Request<'_, Notblk, Write>,
+    lock: &Locked<Exclusive>,
+) -> Result<usize> {
     if lock.is_immutable() {
         return Err(EPERM);
     }
@@ -91,7 +94,7 @@ pub(super) fn zero_past_eof(lock: &Locked<Exclusive>, pos: u64) -> Result {
     if pos <= size {
         return Ok(());
     }
-    let block_end = size.next_multiple_of(1 << lock.sb().block_bits());
+    let block_end = lock.sb().round_up(size);
     lock.zero_range(size, block_end.min(pos).saturating_sub(size))
 }
 
@@ -117,7 +120,7 @@ fn set_size(inode: &Locked<Exclusive>, size: u64) -> Result {
         zero_past_eof(inode, size)?;
     } else {
         // The new last block, from the new end on.
-        let block_end = size.next_multiple_of(1 << inode.sb().block_bits());
+        let block_end = inode.sb().round_up(size);
         inode.zero_range(size, block_end.min(old).saturating_sub(size))?;
     }
     {

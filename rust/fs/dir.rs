@@ -48,7 +48,7 @@ fn layout(sb: &SuperBlock) -> DirLayout {
 
 /// Blocks of a directory.
 fn block_count(dir: &Inode) -> u32 {
-    u32::try_from(dir.size() >> dir.sb().block_bits()).unwrap_or(u32::MAX)
+    u32::try_from(dir.sb().block_of(dir.size())).unwrap_or(u32::MAX)
 }
 
 /// A directory's block. Directories have no holes.
@@ -56,9 +56,10 @@ fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
     let found = dir.data().map.lock().lookup(dir, lblk, 1, Reads::Allowed)?;
     match found {
         Lookup::Mapped(run) => dir.sb().bread(run.start),
-        Lookup::Hole(_) => {
-            Err(error::report(dir.sb(), fmt!("directory {}: block {lblk} is missing", dir.ino())))
-        }
+        Lookup::Hole(_) => Err(error::report(
+            dir.sb(),
+            fmt!("directory {}: block {lblk} is missing", dir.ino()),
+        )),
     }
 }
 
@@ -72,10 +73,13 @@ pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>>
     let layout = layout(sb);
     for lblk in 0..block_count(dir) {
         let buffer = read_block(dir, lblk)?;
-        let found = dir::find(&buffer, &layout, name)
-            .or_report(sb, At::Dir(dir.ino(), lblk))?;
+        let found = dir::find(&buffer, &layout, name).or_report(sb, At::Dir(dir.ino(), lblk))?;
         if let Some(found) = found {
-            return Ok(Some(Place { _buffer: buffer, lblk, found }));
+            return Ok(Some(Place {
+                _buffer: buffer,
+                lblk,
+                found,
+            }));
         }
     }
     Ok(None)
@@ -132,7 +136,7 @@ pub(super) fn add(
     let slot = slot.ok_or_else(|| error::report(sb, fmt!("{}: no room in an empty block", at)))?;
     dir::fill_slot(&mut access, &layout, &slot, name, ino, file_type).or_report(sb, at)?;
     access.dirty_for(dir);
-    dir.set_size(u64::from(count.saturating_add(1)) << sb.block_bits());
+    dir.set_size(sb.bytes_of(count.saturating_add(1)));
     changed(dir);
     Ok(())
 }
@@ -141,7 +145,11 @@ pub(super) fn add(
 const SMALL_NAME: usize = 16;
 
 /// Removes an entry.
-pub(super) fn remove(transaction: &Transaction<'_>, dir: &Locked<Exclusive>, place: Place<'_>) -> Result {
+pub(super) fn remove(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    place: Place<'_>,
+) -> Result {
     let sb = dir.sb();
     clear_index(dir);
     {
@@ -208,14 +216,13 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
 pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
     let sb = dir.sb();
     let layout = layout(sb);
-    let bits = sb.block_bits();
     let size = dir.size();
     while emitter.pos() < size {
         let pos = emitter.pos();
         // Below the size, which is whole blocks. CAST: within a block.
-        let lblk = u32::try_from(pos >> bits).map_err(|_| EUCLEAN)?;
-        let off = (pos & ((1 << bits) - 1)) as u32;
-        let base = pos - u64::from(off);
+        let lblk = u32::try_from(sb.block_of(pos)).map_err(|_| EUCLEAN)?;
+        let off = sb.offset_in_block(pos) as u32;
+        let base = sb.bytes_of(lblk);
         let at = At::Dir(dir.ino(), lblk);
         let buffer = read_block(dir, lblk)?;
         // The reader may have stopped at an entry that is gone, or seeked into the middle of one.
@@ -232,7 +239,7 @@ pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result
             }
             off = entry.end();
         }
-        emitter.set_pos(base.saturating_add(1 << bits));
+        emitter.set_pos(base.saturating_add(sb.block_bytes()));
     }
     Ok(())
 }

@@ -143,7 +143,11 @@ fn write_checks<'a>(request: &mut Request<'a, Notblk, Write>) -> Result<Option<P
             Lock::Exclusive(lock) => lock,
             Lock::Shared(guard) if inode.is_nosec() && !extend && !zeroing => {
                 request.modified(&guard)?;
-                return Ok(Some(Plan { lock: Lock::Shared(guard), wait: Wait::IfSync, extend }));
+                return Ok(Some(Plan {
+                    lock: Lock::Shared(guard),
+                    wait: Wait::IfSync,
+                    extend,
+                }));
             }
             Lock::Shared(guard) => {
                 if nowait {
@@ -172,12 +176,19 @@ fn write_checks<'a>(request: &mut Request<'a, Notblk, Write>) -> Result<Option<P
             buffered::zero_past_eof(&lock_exclusive, request.pos())?;
         }
         request.modified(&lock_exclusive)?;
-        return Ok(Some(Plan { lock: Lock::Exclusive(lock_exclusive), wait, extend }));
+        return Ok(Some(Plan {
+            lock: Lock::Exclusive(lock_exclusive),
+            wait,
+            extend,
+        }));
     }
 }
 
 /// C: `ext4_generic_write_checks`.
-fn generic_write_checks<M>(request: &mut Request<'_, Notblk, Write>, lock: &Locked<M>) -> Result<usize> {
+fn generic_write_checks<M>(
+    request: &mut Request<'_, Notblk, Write>,
+    lock: &Locked<M>,
+) -> Result<usize> {
     if lock.is_immutable() {
         return Err(EPERM);
     }
@@ -191,8 +202,11 @@ fn end(request: &Request<'_, Notblk, Write>) -> u64 {
 
 /// Whether the request's place or memory is not aligned to blocks. C: `ext4_unaligned_io`.
 fn is_unaligned(request: &Request<'_, Notblk, Write>) -> bool {
-    let mask = (1u64 << request.inode().sb().block_bits()) - 1;
-    (request.pos() | request.memory_alignment()) & mask != 0
+    request
+        .inode()
+        .sb()
+        .offset_in_block(request.pos() | request.memory_alignment())
+        != 0
 }
 
 /// Whether a partial block at either end of the request is on a hole, so that the rest of the block must be zeroed. Where a
@@ -203,8 +217,7 @@ fn needs_zeroing(request: &Request<'_, Notblk, Write>) -> bool {
     if end > inode.size() {
         return true;
     }
-    let bits = inode.sb().block_bits();
-    let mask = (1u64 << bits) - 1;
+    let sb = inode.sb();
     let (reads, map) = if request.is_nowait() {
         (Reads::Cached, inode.data().map.try_lock())
     } else {
@@ -212,12 +225,13 @@ fn needs_zeroing(request: &Request<'_, Notblk, Write>) -> bool {
     };
     let Some(map) = map else { return true };
     let is_mapped = |byte: u64| {
-        u32::try_from(byte >> bits)
+        u32::try_from(sb.block_of(byte))
             .map_err(|_| EFBIG)
             .and_then(|lblk| map.lookup(inode, lblk, 1, reads))
             .is_ok_and(|found| matches!(found, Lookup::Mapped(_)))
     };
-    (pos & mask != 0 && !is_mapped(pos)) || (end & mask != 0 && !is_mapped(end.saturating_sub(1)))
+    let is_partial = |byte: u64| sb.offset_in_block(byte) != 0;
+    (is_partial(pos) && !is_mapped(pos)) || (is_partial(end) && !is_mapped(end.saturating_sub(1)))
 }
 
 /// A direct write has completed: a longer file is longer from now on. Before the page cache is invalidated, so that a
@@ -246,7 +260,10 @@ pub(super) fn drain(lock: &Locked<Exclusive>) {
     let begun = Instant::<Monotonic>::now();
     lock.dio_wait();
     counters::add(&counters.drains_waited, 1);
-    counters::add(&counters.drain_wait_ns, u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0));
+    counters::add(
+        &counters.drain_wait_ns,
+        u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0),
+    );
 }
 
 /// Writes what is left of a direct request, of which `direct` bytes have been written, through the page cache; then makes

@@ -3,6 +3,7 @@
 //! Allocating and freeing inode numbers. C: `fs/ext2/ialloc.c`.
 
 use super::{
+    balloc,
     error::{self, At, OrReport},
     group, inode,
     super_block::Space,
@@ -44,7 +45,11 @@ pub(super) fn new_inode<'a>(
     };
     let inherited = {
         let parent = dir.data().disk.lock();
-        let mask = if is_dir { FL_INHERITED | FL_TOPDIR } else { FL_INHERITED & !crate::format::inode::FL_DIRSYNC };
+        let mask = if is_dir {
+            FL_INHERITED | FL_TOPDIR
+        } else {
+            FL_INHERITED & !crate::format::inode::FL_DIRSYNC
+        };
         parent.flags & mask & !FL_TOPDIR
     };
     inode::init_new(&mut new, inherited);
@@ -67,8 +72,7 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
         group_for_file(sb, dir)?
     };
     for n in 0..geo.group_count() {
-        // CAST: below the number of groups.
-        let group = ((u64::from(first) + u64::from(n)) % u64::from(geo.group_count())) as u32;
+        let group = balloc::wrap(first, n, geo.group_count());
         let desc = group::read(sb, group)?;
         if desc.free_inodes_count.get() == 0 {
             continue;
@@ -76,7 +80,11 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
         let buffer = sb.bread(desc.inode_bitmap.get())?;
         let at = At::InodeBitmap(group);
         // The first inodes of the first group are reserved, and marked so by mke2fs; a bitmap that says otherwise is wrong.
-        let from = if group == 0 { geo.first_ino().saturating_sub(1) } else { 0 };
+        let from = if group == 0 {
+            geo.first_ino().saturating_sub(1)
+        } else {
+            0
+        };
         let Some(index) =
             bitmap::find_zero(&buffer, from, geo.inodes_per_group()).or_report(sb, at)?
         else {
@@ -95,7 +103,13 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
         })?;
         return Ok(u64::from(ino));
     }
-    error::report(sb, fmt!("{} inodes should be free, but no bitmap has one", space.free_inodes));
+    error::report(
+        sb,
+        fmt!(
+            "{} inodes should be free, but no bitmap has one",
+            space.free_inodes
+        ),
+    );
     Err(ENOSPC)
 }
 
@@ -120,16 +134,17 @@ fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u
             return Ok(own);
         }
     }
-    let start = if top_level { space.last_dir_group.wrapping_add(1) } else { own };
+    let start = if top_level {
+        space.last_dir_group.wrapping_add(1)
+    } else {
+        own
+    };
     let mut best: Option<(u32, u16)> = None;
     for n in 0..groups {
-        // CAST: below the number of groups.
-        let group = ((u64::from(start) + u64::from(n)) % u64::from(groups)) as u32;
+        let group = balloc::wrap(start, n, groups);
         let desc = group::read(sb, group)?;
         let (inodes, blocks) = (desc.free_inodes_count.get(), desc.free_blocks_count.get());
-        if inodes > 0
-            && u64::from(inodes) >= average
-            && best.is_none_or(|(_, most)| blocks > most)
+        if inodes > 0 && u64::from(inodes) >= average && best.is_none_or(|(_, most)| blocks > most)
         {
             best = Some((group, blocks));
         }
@@ -146,8 +161,7 @@ fn group_for_file(sb: &SuperBlock, dir: &Inode) -> Result<u32> {
     let groups = sb.data().geo.group_count();
     let own = group_of(sb, dir);
     for n in 0..groups {
-        // CAST: below the number of groups.
-        let group = ((u64::from(own) + u64::from(n)) % u64::from(groups)) as u32;
+        let group = balloc::wrap(own, n, groups);
         let desc = group::read(sb, group)?;
         if desc.free_inodes_count.get() > 0 && desc.free_blocks_count.get() > 0 {
             return Ok(group);
@@ -166,9 +180,11 @@ pub(super) fn free(sb: &SuperBlock, ino: u64, was_dir: bool) {
 fn try_free(sb: &SuperBlock, ino: u64, was_dir: bool) -> Result {
     let transaction = Transaction::start(sb);
     let data = sb.data();
-    let (group, index) = u32::try_from(ino)
-        .map_err(|_| EUCLEAN)
-        .and_then(|ino| data.geo.inode_group(ino).or_report(sb, At::Inode(u64::from(ino))))?;
+    let (group, index) = u32::try_from(ino).map_err(|_| EUCLEAN).and_then(|ino| {
+        data.geo
+            .inode_group(ino)
+            .or_report(sb, At::Inode(u64::from(ino)))
+    })?;
     let mut space = data.space.lock();
     let desc = group::read(sb, group)?;
     let mut access = transaction.write(sb.bread(desc.inode_bitmap.get())?);

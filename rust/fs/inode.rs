@@ -65,10 +65,13 @@ impl InodeData {
 pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
     let geo = &sb.data().geo;
     let at = At::Inode(ino);
-    let short = u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
+    let short =
+        u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
     let (group, index) = geo.inode_group(short).or_report(sb, at)?;
     let desc = group::read(sb, group)?;
-    let (block, off) = geo.inode_at(desc.inode_table.get(), index).or_report(sb, at)?;
+    let (block, off) = geo
+        .inode_at(desc.inode_table.get(), index)
+        .or_report(sb, at)?;
     Ok((sb.bread(block)?, off))
 }
 
@@ -148,7 +151,10 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
         if raw.mode.get() == 0 || raw.dtime.get() != 0 {
             return Err(ESTALE);
         }
-        return Err(error::report(sb, fmt!("inode {ino}: no links, and not deleted")));
+        return Err(error::report(
+            sb,
+            fmt!("inode {ino}: no links, and not deleted"),
+        ));
     }
     let flags = raw.flags.get();
     for (flag, what) in [
@@ -158,20 +164,32 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
         (disk::FL_EA_INODE, "an attribute's value"),
     ] {
         if flags & flag != 0 {
-            return Err(error::report(sb, fmt!("inode {ino}: has {what}, which this format does not")));
+            return Err(error::report(
+                sb,
+                fmt!("inode {ino}: has {what}, which this format does not"),
+            ));
         }
     }
     let acl = raw.file_acl.get();
     if acl != 0 {
-        sb.data().geo.check_data_block(acl).or_report(sb, At::Attributes(ino, acl))?;
+        sb.data()
+            .geo
+            .check_data_block(acl)
+            .or_report(sb, At::Attributes(ino, acl))?;
     }
     if i64::try_from(raw.size()).is_err() {
-        return Err(error::report(sb, fmt!("inode {ino}: size {:#x}", raw.size())));
-    }
-    if raw.file_type() == disk::S_IFDIR && raw.size() % u64::from(sb.data().geo.block_size()) != 0 {
         return Err(error::report(
             sb,
-            fmt!("inode {ino}: directory of {} bytes, which is not whole blocks", raw.size()),
+            fmt!("inode {ino}: size {:#x}", raw.size()),
+        ));
+    }
+    if raw.file_type() == disk::S_IFDIR && sb.offset_in_block(raw.size()) != 0 {
+        return Err(error::report(
+            sb,
+            fmt!(
+                "inode {ino}: directory of {} bytes, which is not whole blocks",
+                raw.size()
+            ),
         ));
     }
     Ok(())
@@ -192,7 +210,10 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
                 Some(target) if len < text.len() && !target.contains(&0) => {
                     new.set_kind(&Kind::FastSymlink(target))
                 }
-                _ => Err(error::report(new.sb(), fmt!("inode {}: bad symlink", new.ino()))),
+                _ => Err(error::report(
+                    new.sb(),
+                    fmt!("inode {}: bad symlink", new.ino()),
+                )),
             }
         }
         disk::S_IFLNK if raw.size() < u64::from(new.sb().data().geo.block_size()) => {
@@ -202,14 +223,23 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
         disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
         _ => Err(error::report(
             new.sb(),
-            fmt!("inode {}: mode {:#o}, size {}", new.ino(), raw.mode.get(), raw.size()),
+            fmt!(
+                "inode {}: mode {:#o}, size {}",
+                new.ino(),
+                raw.mode.get(),
+                raw.size()
+            ),
         )),
     }
 }
 
 /// A symlink without data blocks has its target in the inode. C: `ext2_inode_is_fast_symlink`.
 fn is_fast_symlink(sb: &SuperBlock, raw: &RawInode) -> bool {
-    let acl_sectors = if raw.file_acl.get() != 0 { sb.data().geo.block_size() / 512 } else { 0 };
+    let acl_sectors = if raw.file_acl.get() != 0 {
+        sb.data().geo.block_size() / 512
+    } else {
+        0
+    };
     raw.blocks_lo.get() == acl_sectors
 }
 
@@ -226,7 +256,11 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
 /// A created inode's part on disk: nothing yet but its flags.
 pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
     let mut fields = new.data().disk.lock();
-    *fields = DiskFields { flags, fresh: true, ..DiskFields::default() };
+    *fields = DiskFields {
+        flags,
+        fresh: true,
+        ..DiskFields::default()
+    };
 }
 
 /// Copies an inode to the inode table's buffer, and answers the buffer.
@@ -244,7 +278,9 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         (*disk, core::mem::replace(&mut disk.fresh, false))
     };
     if fresh {
-        access.fill(off, usize::from(sb.data().geo.inode_size()), 0).or_report(sb, at)?;
+        access
+            .fill(off, usize::from(sb.data().geo.inode_size()), 0)
+            .or_report(sb, at)?;
     }
     let mut raw: RawInode = access.get(off).or_report(sb, at)?;
     let times = inode.times();
@@ -267,7 +303,10 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
 
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
 fn is_mapped(inode: &Inode) -> bool {
-    matches!(inode.mode() & disk::S_IFMT, disk::S_IFREG | disk::S_IFDIR | disk::S_IFLNK)
+    matches!(
+        inode.mode() & disk::S_IFMT,
+        disk::S_IFREG | disk::S_IFDIR | disk::S_IFLNK
+    )
 }
 
 fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
@@ -340,7 +379,11 @@ pub(super) fn delete(inode: &Inode) {
     inode.data().disk.lock().dtime = super::super_block::seconds();
     if is_mapped(inode) && inode.sectors() != 0 {
         // A fast symlink with an attribute block has text where others have pointers.
-        let acl = if inode.data().disk.lock().file_acl != 0 { sb.data().geo.block_size() / 512 } else { 0 };
+        let acl = if inode.data().disk.lock().file_acl != 0 {
+            sb.data().geo.block_size() / 512
+        } else {
+            0
+        };
         let is_symlink = inode.mode() & disk::S_IFMT == disk::S_IFLNK;
         if !is_symlink || inode.sectors() > u64::from(acl) {
             truncate::free_all(&transaction, inode);
@@ -348,6 +391,10 @@ pub(super) fn delete(inode: &Inode) {
     }
     xattr::release_block(&transaction, inode);
     if let Err(e) = write(inode) {
-        pr_err!("({}): inode {}: deletion not recorded: {e:?}\n", sb.id(), inode.ino());
+        pr_err!(
+            "({}): inode {}: deletion not recorded: {e:?}\n",
+            sb.id(),
+            inode.ino()
+        );
     }
 }

@@ -17,7 +17,11 @@ use kernel::prelude::*;
 impl iomap::Operations for Notblk {
     fn iomap_begin(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result<Mapping> {
         let (lblk, count) = blocks(inode, pos, len)?;
-        let reads = if flags.is_nowait() { Reads::Cached } else { Reads::Allowed };
+        let reads = if flags.is_nowait() {
+            Reads::Cached
+        } else {
+            Reads::Allowed
+        };
         let mut map = if flags.is_nowait() {
             inode.data().map.try_lock().ok_or(EAGAIN)?
         } else {
@@ -37,7 +41,7 @@ impl iomap::Operations for Notblk {
         if flags.is_nowait() {
             return Err(EAGAIN);
         }
-        if flags.is_direct() && u64::from(lblk) << inode.sb().block_bits() < inode.size() {
+        if flags.is_direct() && inode.sb().bytes_of(lblk) < inode.size() {
             // The heart of the matter. A block given to a hole inside i_size is readable at once, and shows what the disk
             // had until the direct write gets there, or for ever if the machine dies first. Formats with unwritten extents
             // mark it; this one cannot. The page cache can fill the hole safely, so send the write there.
@@ -55,13 +59,13 @@ impl iomap::Operations for Notblk {
         // i_size only, and give them back in `direct`; a page fault fills what it gets.)
         let short = done.new && done.written < done.len;
         if short && !done.flags.is_direct() && !done.flags.is_fault() {
-            let block = 1 << inode.sb().block_bits();
+            let sb = inode.sb();
             let start = if done.written == 0 {
-                done.pos / block * block
+                done.pos.saturating_sub(sb.offset_in_block(done.pos))
             } else {
-                done.pos.saturating_add(done.written).div_ceil(block).saturating_mul(block)
+                sb.round_up(done.pos.saturating_add(done.written))
             };
-            let end = done.pos.saturating_add(done.len).div_ceil(block).saturating_mul(block);
+            let end = sb.round_up(done.pos.saturating_add(done.len));
             if start < end {
                 release.unwritten(&InvalidateLock::new(inode), start, end);
             }
@@ -70,41 +74,54 @@ impl iomap::Operations for Notblk {
     }
 
     fn punch_unwritten(inode: &Inode, pos: u64, len: u64) {
-        let bits = inode.sb().block_bits();
-        if let Ok(start) = u32::try_from(pos >> bits) {
-            let end = pos.saturating_add(len) >> bits;
-            truncate::free_range(&Transaction::start(inode.sb()), inode, start, end);
+        let sb = inode.sb();
+        if let Ok(start) = u32::try_from(sb.block_of(pos)) {
+            let end = sb.block_of(pos.saturating_add(len));
+            truncate::free_range(&Transaction::start(sb), inode, start, end);
         }
     }
 
     fn writeback_map(inode: &Inode, pos: u64, len: u64) -> Result<Mapping> {
         let (lblk, count) = blocks(inode, pos, len)?;
-        Ok(match inode.data().map.lock().lookup(inode, lblk, count, Reads::Allowed)? {
-            Lookup::Mapped(run) => mapped(inode, lblk, run, false, false),
-            Lookup::Hole(count) => hole(inode, lblk, count),
-        })
+        Ok(
+            match inode
+                .data()
+                .map
+                .lock()
+                .lookup(inode, lblk, count, Reads::Allowed)?
+            {
+                Lookup::Mapped(run) => mapped(inode, lblk, run, false, false),
+                Lookup::Hole(count) => hole(inode, lblk, count),
+            },
+        )
     }
 }
 
 /// First file block and number of blocks of a range of bytes.
 fn blocks(inode: &Inode, pos: u64, len: u64) -> Result<(u32, u32)> {
-    let bits = inode.sb().block_bits();
-    let first = u32::try_from(pos >> bits).map_err(|_| EFBIG)?;
-    let end = pos.saturating_add(len.max(1)).div_ceil(1 << bits);
-    Ok((first, u32::try_from(end.saturating_sub(u64::from(first))).unwrap_or(u32::MAX)))
+    let sb = inode.sb();
+    let first = u32::try_from(sb.block_of(pos)).map_err(|_| EFBIG)?;
+    let end = sb.block_of(sb.round_up(pos.saturating_add(len.max(1))));
+    Ok((
+        first,
+        u32::try_from(end.saturating_sub(u64::from(first))).unwrap_or(u32::MAX),
+    ))
 }
 
 fn hole(inode: &Inode, lblk: u32, count: u32) -> Mapping {
-    let bits = inode.sb().block_bits();
-    Mapping::Hole { offset: u64::from(lblk) << bits, length: u64::from(count) << bits }
+    let sb = inode.sb();
+    Mapping::Hole {
+        offset: sb.bytes_of(lblk),
+        length: sb.bytes_of(count),
+    }
 }
 
 fn mapped(inode: &Inode, lblk: u32, run: Run, new: bool, dirty: bool) -> Mapping {
-    let bits = inode.sb().block_bits();
+    let sb = inode.sb();
     Mapping::Mapped {
-        offset: u64::from(lblk) << bits,
-        length: u64::from(run.count) << bits,
-        addr: u64::from(run.start) << bits,
+        offset: sb.bytes_of(lblk),
+        length: sb.bytes_of(run.count),
+        addr: sb.bytes_of(run.start),
         new,
         dirty,
     }

@@ -61,10 +61,6 @@ impl BlockMap {
         self.block
     }
 
-    fn root(&self, index: u32) -> u32 {
-        self.block.get(index as usize).map_or(0, |ptr| ptr.get())
-    }
-
     pub(super) fn set_root(&mut self, index: u32, ptr: u32) {
         if let Some(slot) = self.block.get_mut(index as usize) {
             slot.set(ptr);
@@ -77,14 +73,19 @@ impl BlockMap {
     /// # Errors
     ///
     /// `EFBIG` beyond the format; `EAGAIN` (see [`Reads`]); `EIO`, `EUCLEAN`.
-    pub(super) fn lookup(&self, inode: &Inode, lblk: u32, max: u32, reads: Reads) -> Result<Lookup> {
+    pub(super) fn lookup(
+        &self,
+        inode: &Inode,
+        lblk: u32,
+        max: u32,
+        reads: Reads,
+    ) -> Result<Lookup> {
         let sb = inode.sb();
         let path = path(sb, lblk)?;
         let mut array = Array::Root(&self.block);
         for level in 0..path.depth {
             let index = offset(&path, level);
-            let last = level + 1 == path.depth;
-            if last {
+            if is_last(&path, level) {
                 return array.run(inode, index, path.boundary.min(max.max(1)));
             }
             let ptr = array.get(inode, index)?;
@@ -124,7 +125,7 @@ impl BlockMap {
                 None => Array::Root(&self.block),
                 Some(buffer) => Array::Borrowed(buffer),
             };
-            if level + 1 == path.depth {
+            if is_last(&path, level) {
                 match array.run(inode, index, want)? {
                     Lookup::Hole(n) => holes = n,
                     // The caller looked under the same lock.
@@ -137,10 +138,10 @@ impl BlockMap {
                 break;
             }
             parent = Some(read_indirect(inode, ptr, Reads::Allowed)?);
-            level += 1;
+            level = level.saturating_add(1);
         }
 
-        let missing = path.depth - 1 - level;
+        let missing = path.depth.saturating_sub(1).saturating_sub(level);
         let goal = self.goal(inode, lblk, parent.as_ref());
         let branch = Branch::allocate(transaction, goal, missing, holes)?;
         let top = match branch.link(transaction, inode, &path, level) {
@@ -170,12 +171,13 @@ impl BlockMap {
                 access.dirty_for(inode);
             }
         }
+        let behind = branch.data.count.saturating_sub(1);
         self.last = lblk
-            .checked_add(branch.data.count - 1)
-            .zip(branch.data.start.checked_add(branch.data.count - 1));
-        // CAST: three indirect blocks and a bounded run.
-        let blocks = i64::from(branch.data.count) + missing as i64;
-        inode.add_sectors(blocks * i64::from(sb.data().geo.block_size() / 512));
+            .checked_add(behind)
+            .zip(branch.data.start.checked_add(behind));
+        // CAST: at most three.
+        let blocks = i64::from(branch.data.count).saturating_add(missing as i64);
+        inode.add_sectors(blocks.saturating_mul(i64::from(sb.data().geo.block_size() / 512)));
         inode.touch_ctime();
         inode.mark_dirty();
         transaction.clean_aliases(branch.data.start, branch.data.count);
@@ -205,16 +207,15 @@ impl BlockMap {
     pub(super) fn roots(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
         (0u32..).zip(self.block).map(|(i, ptr)| (i, ptr.get()))
     }
-
-    /// As [`Self::root`], for whoever walks the tree.
-    pub(super) fn pointer(&self, index: u32) -> u32 {
-        self.root(index)
-    }
 }
 
 /// `indirect::path` with the errno for what is too large.
 fn path(sb: &SuperBlock, lblk: u32) -> Result<Path> {
     indirect::path(lblk, sb.data().geo.ptrs_bits()).map_err(|_| EFBIG)
+}
+
+fn is_last(path: &Path, level: usize) -> bool {
+    level.saturating_add(1) >= path.depth
 }
 
 fn offset(path: &Path, level: usize) -> u32 {
@@ -226,13 +227,20 @@ fn hole_below(sb: &SuperBlock, path: &Path, level: usize) -> u32 {
     let bits = sb.data().geo.ptrs_bits();
     // Blocks below one pointer at each level under the missing one; what precedes our block there is not ahead.
     let mut before: u64 = 0;
-    for lower in level + 1..path.depth {
-        // CAST: at most 3.
-        let below = (path.depth - 1 - lower) as u32;
-        before = before.saturating_add(u64::from(offset(path, lower)).saturating_mul(indirect::span(below, bits)));
+    // CAST: at most 3.
+    let span = |level: usize| {
+        indirect::span(
+            path.depth.saturating_sub(1).saturating_sub(level) as u32,
+            bits,
+        )
+    };
+    for lower in level.saturating_add(1)..path.depth {
+        before = before.saturating_add(u64::from(offset(path, lower)).saturating_mul(span(lower)));
     }
-    let whole = indirect::span((path.depth - 1 - level) as u32, bits);
-    u32::try_from(whole.saturating_sub(before)).unwrap_or(u32::MAX).max(1)
+    let whole = span(level);
+    u32::try_from(whole.saturating_sub(before))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 /// Reads a block of pointers.
@@ -273,19 +281,35 @@ impl Array<'_, '_> {
         let mut count = 1;
         while count < max {
             let next = self.get(inode, index.saturating_add(count))?;
-            let expected = if first == 0 { 0 } else { first.saturating_add(count) };
+            let expected = if first == 0 {
+                0
+            } else {
+                first.saturating_add(count)
+            };
             if next != expected {
                 break;
             }
-            count += 1;
+            count = count.saturating_add(1);
         }
-        Ok(if first == 0 { Lookup::Hole(count) } else { Lookup::Mapped(Run { start: first, count }) })
+        Ok(if first == 0 {
+            Lookup::Hole(count)
+        } else {
+            Lookup::Mapped(Run {
+                start: first,
+                count,
+            })
+        })
     }
 }
 
 /// Reads a pointer, unchecked.
-pub(super) fn read_ptr(block: &impl Block, index: u32) -> Result<u32, crate::format::corrupt::Corrupt> {
-    Ok(block.get::<U32>((index as usize).saturating_mul(PTR))?.get())
+pub(super) fn read_ptr(
+    block: &impl Block,
+    index: u32,
+) -> Result<u32, crate::format::corrupt::Corrupt> {
+    Ok(block
+        .get::<U32>((index as usize).saturating_mul(PTR))?
+        .get())
 }
 
 /// Writes a pointer.
@@ -323,14 +347,18 @@ impl Branch {
         missing: usize,
         want: u32,
     ) -> Result<Self> {
-        let mut branch = Self { indirect: [0; 3], missing: 0, data: Run { start: 0, count: 0 } };
+        let mut branch = Self {
+            indirect: [0; 3],
+            missing: 0,
+            data: Run { start: 0, count: 0 },
+        };
         while branch.missing < missing {
             match balloc::allocate(transaction, goal, 1) {
                 Ok(run) => {
                     if let Some(slot) = branch.indirect.get_mut(branch.missing) {
                         *slot = run.start;
                     }
-                    branch.missing += 1;
+                    branch.missing = branch.missing.saturating_add(1);
                     goal = run.start.saturating_add(1);
                 }
                 Err(e) => {
@@ -354,12 +382,18 @@ impl Branch {
     }
 
     /// Fills the indirect blocks, from the lowest up; answers the pointer that will make the branch reachable.
-    fn link(&self, transaction: &Transaction<'_>, inode: &Inode, path: &Path, level: usize) -> Result<u32> {
+    fn link(
+        &self,
+        transaction: &Transaction<'_>,
+        inode: &Inode,
+        path: &Path,
+        level: usize,
+    ) -> Result<u32> {
         let sb = inode.sb();
         let mut below: Option<u32> = None;
         for n in (0..self.missing).rev() {
             let block = self.indirect.get(n).copied().unwrap_or(0);
-            let index = offset(path, level + 1 + n);
+            let index = offset(path, level.saturating_add(1).saturating_add(n));
             let mut access = transaction.create(block)?;
             let written = match below {
                 None => put_run(&mut access, index, self.data),

@@ -29,9 +29,10 @@ impl vfs::dir::Operations for Notblk {
         match inode::iget(dir.sb(), ino) {
             Ok(found) => Ok(Some(found)),
             // A name for an inode that is deleted, which only damage can leave.
-            Err(e) if e == ESTALE => {
-                Err(error::report(dir.sb(), fmt!("directory {}: names deleted inode {ino}", dir.ino())))
-            }
+            Err(e) if e == ESTALE => Err(error::report(
+                dir.sb(),
+                fmt!("directory {}: names deleted inode {ino}", dir.ino()),
+            )),
             Err(e) => Err(e),
         }
     }
@@ -60,7 +61,7 @@ impl vfs::dir::Operations for Notblk {
         let mut new = ialloc::new_inode(&transaction, dir, creation)?;
         new.set_kind(&Kind::Directory)?;
         dir::make_empty(&transaction, &new, dir)?;
-        new.set_size(1 << dir.sb().block_bits());
+        new.set_size(dir.sb().block_bytes());
         dir::add(&transaction, dir, name, new.ino(), FT_DIR)?;
         // For its name and for its `.`; its `..` is a link to the parent.
         new.set_nlink(2);
@@ -72,7 +73,13 @@ impl vfs::dir::Operations for Notblk {
 
     fn link(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
         let transaction = Transaction::start(dir.sb());
-        dir::add(&transaction, dir, name, inode.ino(), file_type(inode.mode()))?;
+        dir::add(
+            &transaction,
+            dir,
+            name,
+            inode.ino(),
+            file_type(inode.mode()),
+        )?;
         inode.touch_ctime();
         inode.inc_link()?;
         sync_dir(dir)
@@ -111,7 +118,11 @@ impl vfs::dir::Operations for Notblk {
         let transaction = Transaction::start(inode.sb());
         let is_dir = inode.is_dir();
         let moves = from.dir.ino() != to.dir.ino();
-        let dotdot = if is_dir && moves { Some(find_dotdot(inode)?) } else { None };
+        let dotdot = if is_dir && moves {
+            Some(find_dotdot(inode)?)
+        } else {
+            None
+        };
         let old = find(from.dir, from.name)?.ok_or(ENOENT)?;
         drop(old);
         match target {
@@ -120,7 +131,13 @@ impl vfs::dir::Operations for Notblk {
                     return Err(ENOTEMPTY);
                 }
                 let place = find(to.dir, to.name)?.ok_or(ENOENT)?;
-                dir::set(&transaction, to.dir, &place, inode.ino(), file_type(inode.mode()))?;
+                dir::set(
+                    &transaction,
+                    to.dir,
+                    &place,
+                    inode.ino(),
+                    file_type(inode.mode()),
+                )?;
                 target.touch_ctime();
                 if is_dir {
                     // Its `.`; and the new parent loses a `..` here, and gets another below if the directory moves.
@@ -132,7 +149,13 @@ impl vfs::dir::Operations for Notblk {
                 target.dec_link();
             }
             None => {
-                dir::add(&transaction, to.dir, to.name, inode.ino(), file_type(inode.mode()))?;
+                dir::add(
+                    &transaction,
+                    to.dir,
+                    to.name,
+                    inode.ino(),
+                    file_type(inode.mode()),
+                )?;
                 if is_dir && moves {
                     to.dir.inc_link()?;
                 }
@@ -158,7 +181,8 @@ impl vfs::dir::Operations for Notblk {
 
 /// The `..` of a directory.
 fn find_dotdot(dir: &Inode) -> Result<dir::Place<'_>> {
-    find(dir, b"..")?.ok_or_else(|| error::report(dir.sb(), fmt!("directory {}: has no ..", dir.ino())))
+    find(dir, b"..")?
+        .ok_or_else(|| error::report(dir.sb(), fmt!("directory {}: has no ..", dir.ino())))
 }
 
 /// With `-o sync`, `dirsync`, or the directory's own flag: names are on disk before the call returns.

@@ -22,7 +22,10 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { drain: true, fallback_delay_ms: 0 }
+        Self {
+            drain: true,
+            fallback_delay_ms: 0,
+        }
     }
 }
 
@@ -67,7 +70,8 @@ impl Live {
 
     pub(super) fn set(&self, options: &Options) {
         self.drain.store(options.drain, Relaxed);
-        self.fallback_delay_ms.store(options.fallback_delay_ms, Relaxed);
+        self.fallback_delay_ms
+            .store(options.fallback_delay_ms, Relaxed);
     }
 
     pub(super) fn get(&self) -> Options {

@@ -95,7 +95,12 @@ impl super_block::Operations for Notblk {
         sb.data().options.get()
     }
 
-    fn parse_option(options: &mut Options, key: &[u8], value: Value<'_>, log: &Log) -> Result<bool> {
+    fn parse_option(
+        options: &mut Options,
+        key: &[u8],
+        value: Value<'_>,
+        log: &Log,
+    ) -> Result<bool> {
         options.parse(key, value, log)
     }
 
@@ -110,15 +115,29 @@ impl super_block::Operations for Notblk {
             EINVAL
         })?;
         sb.set_blocksize(geo.block_size()).inspect_err(|_| {
-            pr_err!("({}): cannot mount: the device cannot do blocks of {} bytes\n", sb.id(), geo.block_size());
+            pr_err!(
+                "({}): cannot mount: the device cannot do blocks of {} bytes\n",
+                sb.id(),
+                geo.block_size()
+            );
         })?;
         let time_max = if geo.inode_size() > crate::format::inode::RAW_INODE_SIZE {
             time::MAX_EXTRA
         } else {
             time::MAX_BASE
         };
-        let time_gran = if time_max == time::MAX_EXTRA { 1 } else { 1_000_000_000 };
-        sb.set_limits(geo.max_file_size(), MAGIC, LINK_MAX, time_gran, (time::MIN, time_max));
+        let time_gran = if time_max == time::MAX_EXTRA {
+            1
+        } else {
+            1_000_000_000
+        };
+        sb.set_limits(
+            geo.max_file_size(),
+            MAGIC,
+            LINK_MAX,
+            time_gran,
+            (time::MIN, time_max),
+        );
         sb.set_uuid(raw.uuid);
         let space = group::count_free(sb, &geo)?;
 
@@ -128,7 +147,10 @@ impl super_block::Operations for Notblk {
         let place = ((offset / block_size) as u32, (offset % block_size) as usize);
         let state = raw.state.get();
         if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
-            pr_warn!("({}): mounting a filesystem that is not clean: running e2fsck is recommended\n", sb.id());
+            pr_warn!(
+                "({}): mounting a filesystem that is not clean: running e2fsck is recommended\n",
+                sb.id()
+            );
         }
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
@@ -149,7 +171,10 @@ impl super_block::Operations for Notblk {
     fn root(sb: &SuperBlock) -> Result<InodeRef<'_, Self>> {
         let root = inode::iget(sb, ROOT_INO)?;
         if !root.is_dir() || root.size() == 0 {
-            pr_err!("({}): cannot mount: the root inode is no directory\n", sb.id());
+            pr_err!(
+                "({}): cannot mount: the root inode is no directory\n",
+                sb.id()
+            );
             return Err(EINVAL);
         }
         if !sb.is_read_only() {
@@ -166,7 +191,10 @@ impl super_block::Operations for Notblk {
             }
             (true, false) => {
                 if data.read_only_only {
-                    pr_err!("({}): cannot remount read-write: unsupported features, see above\n", sb.id());
+                    pr_err!(
+                        "({}): cannot remount read-write: unsupported features, see above\n",
+                        sb.id()
+                    );
                     return Err(EROFS);
                 }
                 mark_mounted(sb)?;
@@ -255,12 +283,18 @@ fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBloc
     // CAST: block 0 or 1, and a byte below the block size.
     let (block, off) = ((offset / size) as u32, (offset % size) as usize);
     let buffer = sb.bread(block).inspect_err(|_| {
-        pr_err!("({}): cannot mount: the superblock cannot be read\n", sb.id());
+        pr_err!(
+            "({}): cannot mount: the superblock cannot be read\n",
+            sb.id()
+        );
     })?;
     let raw: RawSuperBlock = buffer.get(off).map_err(|_| EINVAL)?;
     let magic = raw.magic.get();
     if u32::from(magic) != MAGIC {
-        pr_err!("({}): cannot mount: no ext2 filesystem (magic number {magic:#06x})\n", sb.id());
+        pr_err!(
+            "({}): cannot mount: no ext2 filesystem (magic number {magic:#06x})\n",
+            sb.id()
+        );
         return Err(EINVAL);
     }
     Ok(raw)
@@ -270,7 +304,11 @@ fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBloc
 fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock) -> Result<bool> {
     let incompat = features::unsupported_incompat(raw);
     if !incompat.is_empty() {
-        pr_err!("({}): cannot mount: unsupported features: {}\n", sb.id(), incompat);
+        pr_err!(
+            "({}): cannot mount: unsupported features: {}\n",
+            sb.id(),
+            incompat
+        );
         return Err(EINVAL);
     }
     let ro_compat = features::unsupported_ro_compat(raw);
@@ -278,7 +316,11 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Ok(false);
     }
     if !sb.is_read_only() {
-        pr_err!("({}): cannot mount read-write: unsupported features: {}\n", sb.id(), ro_compat);
+        pr_err!(
+            "({}): cannot mount read-write: unsupported features: {}\n",
+            sb.id(),
+            ro_compat
+        );
         // Not EROFS, which mount(8) would take as a hint to try read-only by itself: as ext2 and ext4 do.
         return Err(EINVAL);
     }
@@ -294,7 +336,11 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
 /// Writes free counts, time and state to the superblock's buffer.
 fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     let data = sb.data();
-    let state = if data.has_error() { state | superblock::STATE_ERROR } else { state };
+    let state = if data.has_error() {
+        state | superblock::STATE_ERROR
+    } else {
+        state
+    };
     let (free_blocks, free_inodes) = {
         let space = data.space.lock();
         // CAST: both fit, as sums over groups of a filesystem whose totals are 32 bits wide.
@@ -348,7 +394,10 @@ fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Res
     let mut access = transaction.write(buffer);
     let mut raw: RawSuperBlock = access.get(off).or_report(sb, At::SuperBlock)?;
     if u32::from(raw.magic.get()) != MAGIC {
-        return Err(error::report(sb, fmt!("superblock: overwritten while mounted")));
+        return Err(error::report(
+            sb,
+            fmt!("superblock: overwritten while mounted"),
+        ));
     }
     change(&mut raw);
     raw.wtime = U32::new(seconds());
@@ -371,5 +420,8 @@ fn fold_uuid(uuid: [u8; 16]) -> [i32; 2] {
         }
     }
     let [a, b, c, d, e, f, g, h] = fsid;
-    [i32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h])]
+    [
+        i32::from_le_bytes([a, b, c, d]),
+        i32::from_le_bytes([e, f, g, h]),
+    ]
 }

@@ -16,7 +16,13 @@ use kernel::prelude::*;
 /// Frees all blocks of file blocks `start..end`, and indirect blocks that have nothing left.
 pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u32, end: u64) {
     let mut map = inode.data().map.lock();
-    let mut freeing = Freeing { transaction, inode, run: None, freed: 0, damaged: false };
+    let mut freeing = Freeing {
+        transaction,
+        inode,
+        run: None,
+        freed: 0,
+        damaged: false,
+    };
     freeing.tree(&mut map, u64::from(start), end);
     freeing.flush();
     let sectors = i64::try_from(freeing.freed)
@@ -31,9 +37,8 @@ pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u3
 
 /// Frees everything from byte `size` on, the block that `size` lies in excepted.
 pub(super) fn free_from(transaction: &Transaction<'_>, inode: &Inode, size: u64) {
-    let bits = inode.sb().block_bits();
-    let first = size.div_ceil(1 << bits);
-    if let Ok(first) = u32::try_from(first) {
+    let sb = inode.sb();
+    if let Ok(first) = u32::try_from(sb.block_of(sb.round_up(size))) {
         free_range(transaction, inode, first, u64::MAX);
     }
 }
@@ -63,7 +68,10 @@ impl Freeing<'_, '_> {
         for (index, ptr) in map.roots() {
             let level = index.saturating_sub(DIRECT_BLOCKS - 1);
             let span = indirect::span(level, bits);
-            if ptr != 0 && overlaps(base, span, start, end) && self.subtree(ptr, level, base, start, end) {
+            if ptr != 0
+                && overlaps(base, span, start, end)
+                && self.subtree(ptr, level, base, start, end)
+            {
                 map.set_root(index, 0);
                 self.inode.mark_dirty();
             }
@@ -91,12 +99,20 @@ impl Freeing<'_, '_> {
             return true;
         }
         let Ok(buffer) = sb.bread(ptr) else {
-            error::report(sb, fmt!("inode {}: indirect block {ptr} cannot be read", self.inode.ino()));
+            error::report(
+                sb,
+                fmt!(
+                    "inode {}: indirect block {ptr} cannot be read",
+                    self.inode.ino()
+                ),
+            );
             // Its blocks are lost until e2fsck; the pointer stays where it may still be wanted.
             return start <= base;
         };
-        let span = indirect::span(level - 1, geo.ptrs_bits());
-        let whole = start <= base && base.saturating_add(indirect::span(level, geo.ptrs_bits())) <= end;
+        let below = level.saturating_sub(1);
+        let span = indirect::span(below, geo.ptrs_bits());
+        let whole =
+            start <= base && base.saturating_add(indirect::span(level, geo.ptrs_bits())) <= end;
         let mut left = false;
         let mut access = self.transaction.write(buffer);
         for index in 0..geo.ptrs_per_block() {
@@ -109,7 +125,7 @@ impl Freeing<'_, '_> {
                 continue;
             }
             if overlaps(child_base, span, start, end)
-                && self.subtree(child, level - 1, child_base, start, end)
+                && self.subtree(child, below, child_base, start, end)
             {
                 if !whole && put_ptr(&mut access, index, 0).or_report(sb, at).is_err() {
                     return false;
@@ -137,7 +153,10 @@ impl Freeing<'_, '_> {
             }
             _ => {
                 self.flush();
-                self.run = Some(Run { start: block, count: 1 });
+                self.run = Some(Run {
+                    start: block,
+                    count: 1,
+                });
             }
         }
     }

@@ -47,11 +47,19 @@ fn try_release(transaction: &Transaction<'_>, inode: &Inode, block: u32) -> Resu
     }
     if count.get() > 1 {
         let mut access = transaction.write(buffer);
-        access.put(OFF_REFCOUNT, &U32::new(count.get() - 1)).or_report(sb, at)?;
+        access
+            .put(OFF_REFCOUNT, &U32::new(count.get() - 1))
+            .or_report(sb, at)?;
         access.dirty();
         return Ok(());
     }
     drop(space);
     transaction.forget(buffer);
-    balloc::free(transaction, Run { start: block, count: 1 })
+    balloc::free(
+        transaction,
+        Run {
+            start: block,
+            count: 1,
+        },
+    )
 }

@@ -362,11 +362,6 @@ size_t notblk_iov_iter_count(const struct iov_iter *iter)
 	return iov_iter_count(iter);
 }
 
-void notblk_iov_iter_truncate(struct iov_iter *iter, u64 count)
-{
-	iov_iter_truncate(iter, count);
-}
-
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops)
 {
 	iomap_bio_read_folio(folio, ops);

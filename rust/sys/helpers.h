@@ -99,7 +99,6 @@ struct inode *notblk_file_inode(const struct file *file);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
-void notblk_iov_iter_truncate(struct iov_iter *iter, u64 count);
 
 /* linux/iomap.h */
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops);

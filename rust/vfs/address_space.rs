@@ -136,9 +136,7 @@ impl<T: FileSystem> Table<T> {
     ) -> isize {
         from_result(|| {
             // SAFETY: by the contract.
-            let (inode, iomap) = unsafe {
-                (Inode::<T>::from_raw((*wpc).inode), &mut (*wpc).iomap)
-            };
+            let (inode, iomap) = unsafe { (Inode::<T>::from_raw((*wpc).inode), &mut (*wpc).iomap) };
             let mapping: Mapping = T::writeback_map(inode, pos, u64::from(len))?;
             IomapTable::fill(inode, mapping, iomap);
             // SAFETY: by the contract.

@@ -32,7 +32,10 @@ impl Buffer<'_> {
     /// The caller hands over a reference to a valid buffer of a block device that stays open for the lifetime.
     pub(super) unsafe fn from_raw(bh: NonNull<bindings::buffer_head>) -> Self {
         // INVARIANT: by the contract; the device's page cache is never in highmem.
-        Self { bh, _sb: PhantomData }
+        Self {
+            bh,
+            _sb: PhantomData,
+        }
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::buffer_head {
@@ -76,7 +79,11 @@ impl Buffer<'_> {
         match off.checked_add(n) {
             // SAFETY: inside `b_size` bytes from `b_data`.
             Some(end) if end <= self.len() => Ok(unsafe { self.data().add(off) }),
-            _ => Err(Corrupt::OutOfBlock { offset: off, len: n, block_len: self.len() }),
+            _ => Err(Corrupt::OutOfBlock {
+                offset: off,
+                len: n,
+                block_len: self.len(),
+            }),
         }
     }
 }

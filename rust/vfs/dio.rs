@@ -131,7 +131,11 @@ impl<T: FileSystem> Table<T> {
                     to_pos((*iocb).ki_pos),
                 )
             };
-            T::dio_write_end(&Completion { inode, pos, size: u64::try_from(size).unwrap_or(0) })?;
+            T::dio_write_end(&Completion {
+                inode,
+                pos,
+                size: u64::try_from(size).unwrap_or(0),
+            })?;
             Ok(0)
         })
     }

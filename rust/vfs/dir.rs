@@ -45,10 +45,7 @@ pub(crate) trait Operations: Sized {
     /// # Errors
     ///
     /// Any but `ENOENT`: a name that is not there is `Ok(None)`, which the dentry cache remembers.
-    fn lookup<'a>(
-        dir: &'a Locked<Self, Shared>,
-        name: &[u8],
-    ) -> Result<Option<InodeRef<'a, Self>>>
+    fn lookup<'a>(dir: &'a Locked<Self, Shared>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>>
     where
         Self: FileSystem;
 
@@ -76,7 +73,11 @@ pub(crate) trait Operations: Sized {
         Self: FileSystem;
 
     /// Takes a name away. C: `unlink`.
-    fn unlink(dir: &Locked<Self, Exclusive>, name: &[u8], inode: &Locked<Self, Exclusive>) -> Result
+    fn unlink(
+        dir: &Locked<Self, Exclusive>,
+        name: &[u8],
+        inode: &Locked<Self, Exclusive>,
+    ) -> Result
     where
         Self: FileSystem;
 
@@ -231,7 +232,15 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract.
             let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
-            let new = T::create(dir, name, &Creation { idmap, mode, _call: PhantomData })?;
+            let new = T::create(
+                dir,
+                name,
+                &Creation {
+                    idmap,
+                    mode,
+                    _call: PhantomData,
+                },
+            )?;
             // SAFETY: takes the reference; the inode is `I_NEW`, as this function wants it.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
             Ok(0)
@@ -251,7 +260,15 @@ impl<T: FileSystem> Table<T> {
         let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
         // VFS leaves the file type out for directories.
         let mode = mode | 0o040000;
-        match T::mkdir(dir, name, &Creation { idmap, mode, _call: PhantomData }) {
+        match T::mkdir(
+            dir,
+            name,
+            &Creation {
+                idmap,
+                mode,
+                _call: PhantomData,
+            },
+        ) {
             Ok(new) => {
                 // SAFETY: as in `create`.
                 unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
@@ -272,7 +289,11 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract.
             let (dir, name, raw) = unsafe {
-                (Self::locked::<Exclusive>(dir), Self::name(dentry), bindings::notblk_d_inode(old))
+                (
+                    Self::locked::<Exclusive>(dir),
+                    Self::name(dentry),
+                    bindings::notblk_d_inode(old),
+                )
             };
             // SAFETY: by the contract.
             T::link(dir, name, unsafe { Self::locked(raw) })?;
@@ -330,8 +351,14 @@ impl<T: FileSystem> Table<T> {
             }
             // SAFETY: by the contract.
             unsafe {
-                let from = RenameSide { dir: Self::locked(old_dir), name: Self::name(old_dentry) };
-                let to = RenameSide { dir: Self::locked(new_dir), name: Self::name(new_dentry) };
+                let from = RenameSide {
+                    dir: Self::locked(old_dir),
+                    name: Self::name(old_dentry),
+                };
+                let to = RenameSide {
+                    dir: Self::locked(new_dir),
+                    name: Self::name(new_dentry),
+                };
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
@@ -351,7 +378,10 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract; the context is the caller's own.
             let (dir, ctx) = unsafe {
-                (Self::locked::<Shared>(bindings::notblk_file_inode(file)), &mut *ctx)
+                (
+                    Self::locked::<Shared>(bindings::notblk_file_inode(file)),
+                    &mut *ctx,
+                )
             };
             T::iterate(dir, &mut Emitter(ctx))?;
             Ok(0)

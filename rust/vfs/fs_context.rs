@@ -7,7 +7,7 @@
 use super::{super_block, to_result, FileSystem, SuperBlock};
 use crate::sys::bindings;
 use core::marker::PhantomData;
-use kernel::{str::CStrExt as _, error::from_result, prelude::*};
+use kernel::{error::from_result, prelude::*};
 
 /// The value of a mount option as VFS hands it over.
 pub(crate) enum Value<'a> {
@@ -140,7 +140,10 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// Called by `get_tree_bdev` with a new superblock, whose `s_umount` is held exclusively.
-    unsafe extern "C" fn fill_super(sb: *mut bindings::super_block, fc: *mut bindings::fs_context) -> c_int {
+    unsafe extern "C" fn fill_super(
+        sb: *mut bindings::super_block,
+        fc: *mut bindings::fs_context,
+    ) -> c_int {
         from_result(|| {
             // SAFETY: C's contract for this callback.
             let options = unsafe { Self::options(fc) }.clone();
@@ -171,4 +174,3 @@ impl<T: FileSystem> Table<T> {
         })
     }
 }
-

@@ -5,7 +5,8 @@
 //! C: `include/linux/fs.h`, `fs/inode.c`; `ext2_alloc_inode`, `ext2_iget`, `ext2_evict_inode` for the use.
 
 use super::{
-    address_space, dir, file, super_block::IntWrite, to_loff, to_pos, to_result, FileSystem, SuperBlock,
+    address_space, dir, file, super_block::IntWrite, to_loff, to_pos, to_result, FileSystem,
+    SuperBlock,
 };
 use crate::sys::bindings;
 use core::{
@@ -260,7 +261,12 @@ impl<T: FileSystem> Inode<T> {
     /// Device number of a device node: major, minor.
     pub(crate) fn rdev(&self) -> (u32, u32) {
         // SAFETY: valid by invariant.
-        unsafe { (bindings::notblk_imajor(self.as_raw()), bindings::notblk_iminor(self.as_raw())) }
+        unsafe {
+            (
+                bindings::notblk_imajor(self.as_raw()),
+                bindings::notblk_iminor(self.as_raw()),
+            )
+        }
     }
 
     /// The three timestamps.
@@ -397,7 +403,10 @@ impl<T: FileSystem> SuperBlock<T> {
         let inode = unsafe { Inode::from_raw(raw) };
         // SAFETY: valid.
         Ok(if unsafe { bindings::notblk_inode_is_new(raw) } {
-            Iget::New(New { inode, created: false })
+            Iget::New(New {
+                inode,
+                created: false,
+            })
         } else {
             Iget::Cached(InodeRef(inode))
         })
@@ -426,7 +435,11 @@ impl<T: FileSystem> SuperBlock<T> {
             return Err(EUCLEAN);
         }
         // SAFETY: a counted inode of this superblock.
-        Ok(New { inode: unsafe { Inode::from_raw(raw) }, created: true })
+        let inode = unsafe { Inode::from_raw(raw) };
+        Ok(New {
+            inode,
+            created: true,
+        })
     }
 }
 
@@ -444,7 +457,11 @@ impl<'sb, T: FileSystem> New<'sb, T> {
             (*raw).i_blocks = fields.sectors;
             (*raw).i_generation = fields.generation;
             (*raw).i_flags = fields.flags.0;
-            let Times { atime, mtime, ctime } = fields.times;
+            let Times {
+                atime,
+                mtime,
+                ctime,
+            } = fields.times;
             // CAST: below a thousand million.
             bindings::notblk_inode_set_atime(raw, atime.0, atime.1 as c_long);
             bindings::notblk_inode_set_mtime(raw, mtime.0, mtime.1 as c_long);
@@ -516,7 +533,11 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                 }
                 Kind::Special { major, minor } => {
                     (*raw).i_op = &file::Table::<T>::SPECIAL_OPS;
-                    bindings::init_special_inode(raw, (*raw).i_mode, bindings::notblk_mkdev(*major, *minor));
+                    bindings::init_special_inode(
+                        raw,
+                        (*raw).i_mode,
+                        bindings::notblk_mkdev(*major, *minor),
+                    );
                 }
             }
         }
@@ -574,7 +595,9 @@ impl<T: FileSystem> Slot<T> {
     /// # Safety
     ///
     /// Called by C as `alloc_inode` for a superblock in state `Ready`.
-    pub(super) unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
+    pub(super) unsafe extern "C" fn alloc_inode(
+        sb: *mut bindings::super_block,
+    ) -> *mut bindings::inode {
         // SAFETY: by the contract.
         let cache = unsafe { SuperBlock::<T>::from_raw(sb) }.inode_cache();
         // SAFETY: a live cache of slots.
@@ -626,7 +649,11 @@ impl<T: FileSystem> Slot<T> {
         if delete {
             T::delete_inode(inode);
         } else if let Err(e) = inode.sync_metadata_buffers() {
-            pr_err!("({}): inode {}: metadata lost at eviction: {e:?}\n", inode.sb().id(), inode.ino());
+            pr_err!(
+                "({}): inode {}: metadata lost at eviction: {e:?}\n",
+                inode.sb().id(),
+                inode.ino()
+            );
         }
         // SAFETY: as above. After this no buffer refers to the inode.
         unsafe {

@@ -123,7 +123,12 @@ pub(crate) struct Release<'a> {
 impl Release<'_> {
     /// Frees new blocks between `start` and `end` (bytes, whole blocks) except where the page cache is dirty: a page
     /// fault may have written there since the blocks were allocated. C: `iomap_write_delalloc_release`.
-    pub(crate) fn unwritten<T: FileSystem>(self, lock: &InvalidateLock<'_, T>, start: u64, end: u64) {
+    pub(crate) fn unwritten<T: FileSystem>(
+        self,
+        lock: &InvalidateLock<'_, T>,
+        start: u64,
+        end: u64,
+    ) {
         // SAFETY: the inode is valid, and its invalidate_lock is held exclusively, says `lock`; the callback has the
         // signature that C asks for.
         unsafe {
@@ -164,7 +169,13 @@ impl<T: FileSystem> Table<T> {
                 iomap.length = length;
                 iomap.flags = 0;
             }
-            Mapping::Mapped { offset, length, addr, new, dirty } => {
+            Mapping::Mapped {
+                offset,
+                length,
+                addr,
+                new,
+                dirty,
+            } => {
                 iomap.type_ = bindings::IOMAP_MAPPED as u16;
                 iomap.addr = addr;
                 iomap.offset = to_loff(offset);
@@ -217,7 +228,8 @@ impl<T: FileSystem> Table<T> {
                 return Ok(0);
             }
             // SAFETY: by the contract.
-            let (inode, state) = unsafe { (Inode::<T>::from_raw(inode), u32::from((*iomap).flags)) };
+            let (inode, state) =
+                unsafe { (Inode::<T>::from_raw(inode), u32::from((*iomap).flags)) };
             let done = Done {
                 pos: to_pos(pos),
                 len: to_pos(length),
@@ -226,7 +238,15 @@ impl<T: FileSystem> Table<T> {
                 size_changed: state & bindings::IOMAP_F_SIZE_CHANGED != 0,
                 flags,
             };
-            T::iomap_end(inode, &done, Release { iomap, flags: flags.0, _call: PhantomData })?;
+            T::iomap_end(
+                inode,
+                &done,
+                Release {
+                    iomap,
+                    flags: flags.0,
+                    _call: PhantomData,
+                },
+            )?;
             Ok(0)
         })
     }
@@ -241,7 +261,8 @@ impl<T: FileSystem> Table<T> {
         _iomap: *mut bindings::iomap,
     ) {
         // SAFETY: by the contract.
-        T::punch_unwritten(unsafe { Inode::<T>::from_raw(inode) }, to_pos(offset), to_pos(length));
+        let inode = unsafe { Inode::<T>::from_raw(inode) };
+        T::punch_unwritten(inode, to_pos(offset), to_pos(length));
     }
 }
 

@@ -59,7 +59,11 @@ impl<'a, T: FileSystem, D> Request<'a, T, D> {
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> Self {
-        Self { iocb, iter, _fs: PhantomData }
+        Self {
+            iocb,
+            iter,
+            _fs: PhantomData,
+        }
     }
 
     pub(super) fn as_raw(&self) -> (*mut bindings::kiocb, *mut bindings::iov_iter) {
@@ -126,12 +130,6 @@ impl<T: FileSystem> Request<'_, T, Write> {
     pub(crate) fn write_checks<M>(&mut self, _lock: &Locked<T, M>) -> Result<usize> {
         // SAFETY: by invariant; i_rwsem is held, says `_lock`.
         to_count(unsafe { bindings::generic_write_checks(self.iocb, self.iter) })
-    }
-
-    /// Shortens the request. C: `iov_iter_truncate`.
-    pub(crate) fn truncate(&mut self, len: u64) {
-        // SAFETY: by invariant.
-        unsafe { bindings::notblk_iov_iter_truncate(self.iter, len) };
     }
 
     /// Drops set-id bits and updates the timestamps; `EAGAIN` under NOWAIT. C: `kiocb_modified`.

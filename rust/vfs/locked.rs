@@ -79,12 +79,10 @@ pub(crate) struct Guard<'a, T: FileSystem, M: Mode> {
 
 impl<'a, T: FileSystem, M: Mode> Guard<'a, T, M> {
     fn new(inode: &'a Inode<T>) -> Self {
-        Self { inode, _mode: PhantomData }
-    }
-
-    /// The inode, with the lifetime it had before the lock was taken.
-    pub(crate) fn inode(&self) -> &'a Inode<T> {
-        self.inode
+        Self {
+            inode,
+            _mode: PhantomData,
+        }
     }
 }
 

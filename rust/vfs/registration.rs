@@ -7,7 +7,7 @@
 use super::{fs_context, inode, super_block, to_result, FileSystem};
 use crate::sys::bindings;
 use core::ptr;
-use kernel::{str::CStrExt as _, prelude::*, types::Opaque, ThisModule};
+use kernel::{prelude::*, types::Opaque, ThisModule};
 
 /// A registered filesystem type with the slab cache of its inodes, and data of the filesystem's for all its mounts.
 /// Dropping it unregisters the name.
@@ -91,7 +91,9 @@ impl<T: FileSystem> Registration<T> {
     /// # Safety
     ///
     /// `fs_type` is the first field of a `Registration<T>`.
-    pub(super) unsafe fn cache_of(fs_type: *mut bindings::file_system_type) -> *mut bindings::kmem_cache {
+    pub(super) unsafe fn cache_of(
+        fs_type: *mut bindings::file_system_type,
+    ) -> *mut bindings::kmem_cache {
         // SAFETY: by the function's contract; `repr(C)` puts `fs_type` first.
         unsafe { (*fs_type.cast::<Self>()).cache }
     }

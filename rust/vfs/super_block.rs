@@ -4,12 +4,10 @@
 //!
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
-use super::{
-    buffer_head::Buffer, inode, registration::Registration, FileSystem, Inode, InodeRef,
-};
+use super::{buffer_head::Buffer, inode, registration::Registration, FileSystem, Inode, InodeRef};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
-use kernel::{str::CStrExt as _, error::from_result, fmt, prelude::*, seq_file::SeqFile, types::Opaque};
+use kernel::{error::from_result, fmt, prelude::*, seq_file::SeqFile, types::Opaque};
 
 /// State of a superblock that is being filled: no inode exists, `s_fs_info` is not set.
 pub(crate) struct New;
@@ -153,16 +151,38 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Id(unsafe { (*self.as_raw()).s_id })
     }
 
-    /// Block size in bytes (`s_blocksize`).
-    pub(crate) fn block_size(&self) -> usize {
+    /// log2 of the block size (`s_blocksize_bits`): 9 to 16.
+    fn block_bits(&self) -> u32 {
         // SAFETY: valid by invariant; changes only in `set_blocksize`, which has the superblock exclusively.
-        unsafe { (*self.as_raw()).s_blocksize as usize }
+        u32::from(unsafe { (*self.as_raw()).s_blocksize_bits })
     }
 
-    /// log2 of the block size (`s_blocksize_bits`).
-    pub(crate) fn block_bits(&self) -> u32 {
-        // SAFETY: as above.
-        u32::from(unsafe { (*self.as_raw()).s_blocksize_bits })
+    /// Block size in bytes (`s_blocksize`).
+    pub(crate) fn block_bytes(&self) -> u64 {
+        1u64.wrapping_shl(self.block_bits())
+    }
+
+    /// The block that a byte of a file lies in.
+    pub(crate) fn block_of(&self, byte: u64) -> u64 {
+        byte.wrapping_shr(self.block_bits())
+    }
+
+    /// Where in its block a byte of a file lies.
+    pub(crate) fn offset_in_block(&self, byte: u64) -> u64 {
+        byte & self.block_bytes().wrapping_sub(1)
+    }
+
+    /// The first byte of a block of a file (or of the device). Block numbers have 32 bits, so nothing is lost.
+    pub(crate) fn bytes_of(&self, blocks: u32) -> u64 {
+        u64::from(blocks).wrapping_shl(self.block_bits())
+    }
+
+    /// A position rounded up to whole blocks.
+    pub(crate) fn round_up(&self, byte: u64) -> u64 {
+        match self.offset_in_block(byte) {
+            0 => byte,
+            off => byte.saturating_add(self.block_bytes().wrapping_sub(off)),
+        }
     }
 
     /// Size of the block device in bytes.
@@ -177,17 +197,6 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::notblk_sb_rdonly(self.as_raw()) }
     }
 
-    /// Sets or clears `SB_RDONLY`. A remount in progress (or mount) holds `s_umount`, as C asks.
-    pub(crate) fn set_read_only(&self, read_only: bool) {
-        let flag = bindings::NOTBLK_SB_RDONLY;
-        // SAFETY: valid by invariant; C's filesystems change `s_flags` in the same way, without a lock of its own.
-        unsafe {
-            let flags = &raw mut (*self.as_raw()).s_flags;
-            let old = flags.read_volatile();
-            flags.write_volatile(if read_only { old | flag } else { old & !flag });
-        }
-    }
-
     /// Reads a block through the buffer cache. C: `sb_bread`. Sleeps.
     ///
     /// # Errors
@@ -196,8 +205,9 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     pub(crate) fn bread(&self, block: u32) -> Result<Buffer<'_>> {
         // SAFETY: valid by invariant.
         let bh = unsafe { bindings::notblk_sb_bread(self.as_raw(), u64::from(block)) };
+        let bh = ptr::NonNull::new(bh).ok_or(EIO)?;
         // SAFETY: a reference of our own to a buffer of this device, up to date.
-        ptr::NonNull::new(bh).map(|bh| unsafe { Buffer::from_raw(bh) }).ok_or(EIO)
+        Ok(unsafe { Buffer::from_raw(bh) })
     }
 
     /// The block if it is cached and up to date; never sleeps, never reads. C: `sb_find_get_block`.
@@ -301,8 +311,7 @@ pub(crate) struct Id([c_char; 32]);
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &c in self.0.iter().take_while(|&&c| c != 0) {
-            // CAST: a byte of a name that C terminated.
-            fmt::Write::write_char(f, char::from(c as u8))?;
+            fmt::Write::write_char(f, char::from(c))?;
         }
         Ok(())
     }
@@ -395,7 +404,10 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// Called by C with a dentry of a mounted filesystem of ours and a `kstatfs` to fill.
-    unsafe extern "C" fn statfs(dentry: *mut bindings::dentry, buf: *mut bindings::kstatfs) -> c_int {
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        buf: *mut bindings::kstatfs,
+    ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
             let sb = unsafe { SuperBlock::<T>::from_raw((*dentry).d_sb) };
@@ -425,7 +437,10 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         // SAFETY: by the contract. The kernel crate's type is made from the same C struct as ours.
         let (sb, m) = unsafe {
-            (SuperBlock::<T>::from_raw((*root).d_sb), SeqFile::from_raw(m.cast()))
+            (
+                SuperBlock::<T>::from_raw((*root).d_sb),
+                SeqFile::from_raw(m.cast()),
+            )
         };
         T::show_options(sb, m);
         0

@@ -39,7 +39,11 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
 
     /// Write access to a buffer that has been read. C: `ext4_journal_get_write_access`.
     pub(crate) fn write<'t>(&'t self, buffer: Buffer<'sb>) -> WriteAccess<'t, 'sb> {
-        WriteAccess { buffer, dirty: false, _transaction: PhantomData }
+        WriteAccess {
+            buffer,
+            dirty: false,
+            _transaction: PhantomData,
+        }
     }
 
     /// Write access to a block that has just been allocated: zeroed, whatever was on disk. C: `sb_getblk`, then
@@ -62,7 +66,11 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
             bindings::notblk_set_buffer_uptodate(bh.as_ptr());
             bindings::unlock_buffer(bh.as_ptr());
         }
-        Ok(WriteAccess { buffer, dirty: false, _transaction: PhantomData })
+        Ok(WriteAccess {
+            buffer,
+            dirty: false,
+            _transaction: PhantomData,
+        })
     }
 
     /// Forgets a block of metadata that is being freed: whatever is dirty in it never reaches the disk. C: `bforget`.
@@ -77,7 +85,11 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
     pub(crate) fn clean_aliases(&self, block: u32, count: u32) {
         // SAFETY: the superblock is valid.
         unsafe {
-            bindings::notblk_clean_bdev_aliases(self.sb.as_raw(), u64::from(block), u64::from(count));
+            bindings::notblk_clean_bdev_aliases(
+                self.sb.as_raw(),
+                u64::from(block),
+                u64::from(count),
+            );
         }
     }
 }

@@ -115,10 +115,12 @@ fn unsafe_stays_in_sys_and_vfs() {
                 // A type `unsafe extern "C" fn(…)` has no name after `fn`.
                 let is_type = code.contains("fn(");
                 // A trait's method says it once, at its declaration in the same file.
-                let name = code.split("fn ").nth(1).unwrap_or_default();
-                let name = name.split(['(', '<']).next().unwrap_or_default();
+                let function = code.split("fn ").nth(1).unwrap_or_default();
+                let function = function.split(['(', '<']).next().unwrap_or_default();
                 let trait_impl = lines.iter().enumerate().any(|(j, l)| {
-                    l.contains(&format!("fn {name}(")) && argued(&lines, j, "# Safety")
+                    (l.contains(&format!("fn {function}("))
+                        || l.contains(&format!("fn {function}<")))
+                        && argued(&lines, j, "# Safety")
                 });
                 if !is_type && !trait_impl {
                     wrong.push(format!("{name}:{}: unsafe fn without # Safety", i + 1));
