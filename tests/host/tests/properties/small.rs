@@ -120,8 +120,8 @@ proptest! {
 
     #[test]
     fn entry_lengths_round_trip(quarter in 3_u32..=16384, bits in 10_u32..=16) {
-        let (len, block_size) = (quarter * 4, 1 << bits);
-        prop_assume!(len <= block_size);
+        let block_size = 1 << bits;
+        let len = (quarter * 4).min(block_size);
         let raw = dir::encode_rec_len(len);
         prop_assert_eq!(dir::decode_rec_len(raw, block_size), len);
     }
