@@ -27,6 +27,8 @@ const GRACE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(20);
 /// How many lines of a failed child's output are shown.
 const TAIL: usize = 20;
+/// How long a log may become before it starts over.
+const LOG_LIMIT: u64 = 8 << 20;
 /// How many lines of a child's output are kept for a diagnosis.
 const KEEP: usize = 1000;
 
@@ -188,6 +190,10 @@ pub fn run_any(
         .append(true)
         .open(log)
         .with_context(|| format!("cannot open the log {}", log.display()))?;
+    // Logs of long ago are nobody's concern.
+    if file.metadata().is_ok_and(|meta| meta.len() > LOG_LIMIT) {
+        let _ = file.set_len(0);
+    }
     // A log that cannot be written is no reason to fail: the child's own end is what counts.
     let _ = writeln!(file, "== {what}");
     command

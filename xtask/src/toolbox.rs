@@ -25,7 +25,10 @@ use crate::setup;
 /// Part of the toolbox's key: to be raised when the way it is made changes.
 const RECIPE: &str = "1";
 /// What a toolbox takes, with what apt needs on the way.
-const SPACE: u64 = 2_600_000_000;
+const SPACE: u64 = 1_800_000_000;
+/// Each command's own place for temporary files. `/tmp` is the host's and shared, and process ids, of which make builds
+/// the names of its own, are small and alike in every command.
+const TMP: &str = "/var/tmp";
 /// Where the toolbox finds programs.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -163,7 +166,7 @@ impl ToolboxCommand {
             Entrance::Bwrap => self.bwrap(&binds, &cwd),
             Entrance::Chroot => self.chroot(&binds, &cwd),
         };
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("TMPDIR", TMP);
         for name in ["HOME", "TERM"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -181,7 +184,8 @@ impl ToolboxCommand {
             .arg("--bind")
             .args([self.toolbox.root.as_os_str(), OsStr::new("/")])
             .args(["--dev", "/dev", "--dev-bind-try", "/dev/kvm", "/dev/kvm"])
-            .args(["--proc", "/proc", "--ro-bind", "/sys", "/sys"]);
+            .args(["--proc", "/proc", "--ro-bind", "/sys", "/sys"])
+            .args(["--tmpfs", TMP]);
         for bind in binds {
             command.arg("--bind").arg(bind).arg(bind);
         }
@@ -199,6 +203,7 @@ impl ToolboxCommand {
             mount --rbind /dev "$root/dev"
             mount -t proc proc "$root/proc"
             mount --rbind /sys "$root/sys"
+            mount -t tmpfs tmpfs "$root/var/tmp"
             while [ "$1" != -- ]; do
                 if [ -d "$1" ]; then mkdir -p "$root$1"; else mkdir -p "$root${1%/*}"; : >>"$root$1"; fi
                 mount --rbind "$1" "$root$1"
@@ -417,7 +422,7 @@ mod tests {
             .map(|(name, _)| name.to_string_lossy().into_owned())
             .filter(|name| name != "TERM" && name != "HOME")
             .collect();
-        assert_eq!(names, ["LANG", "LLVM", "PATH"]);
+        assert_eq!(names, ["LANG", "LLVM", "PATH", "TMPDIR"]);
         let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
         let text = args.join(" ");
         assert!(text.contains("--bind /toolbox /"), "{text}");
