@@ -48,7 +48,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     let tests = guest::list(&guest)?;
     let chosen: Vec<_> = tests
         .into_iter()
-        .filter(|test| args.names.is_empty() || args.names.iter().any(|name| test.name.contains(name)))
+        .filter(|test| args.names.is_empty() || args.names.iter().any(|name| test.contains(name)))
         .collect();
     if chosen.is_empty() {
         return Err(Exit::usage(format!("no guest test is called {}", args.names.join(" or ")))
@@ -56,7 +56,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
             .into());
     }
     if args.list {
-        chosen.iter().for_each(|test| println!("{}", test.name));
+        chosen.iter().for_each(|test| println!("{test}"));
         return Ok(Code::PASSED);
     }
     guest::run(ctx, &guest, &chosen, args.seed, &mut report)?;

@@ -15,7 +15,7 @@ mod test;
 
 pub use job::{Driver, Job, Work};
 pub use race::{RaceRow, RaceSpec, Story};
-pub use test::{TestInfo, TestSpec, Verdict};
+pub use test::{TestSpec, Verdict};
 
 use serde::{Deserialize, Serialize};
 

@@ -12,16 +12,6 @@ pub struct TestSpec {
     pub seed: u64,
 }
 
-/// What the host must know about a test before it runs. Started on the host with the word `list`,
-/// the agent prints a JSON list of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestInfo {
-    /// Its name, `group/name`.
-    pub name: String,
-    /// It may take the machine down, so it gets a boot of its own.
-    pub own_boot: bool,
-}
-
 /// How a test went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use notblk_protocol::{Event, TestInfo, TestSpec, Verdict, Work};
+use notblk_protocol::{Event, TestSpec, Verdict, Work};
 
 use crate::context::Ctx;
 use crate::errors::Code;
@@ -18,8 +18,8 @@ use super::report::Report;
 /// What one boot may take in all.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// The tests that the agent has; it says so itself, on the host.
-pub fn list(guest: &Guest) -> Result<Vec<TestInfo>> {
+/// The tests that the agent has; started on the host, it prints them as JSON.
+pub fn list(guest: &Guest) -> Result<Vec<String>> {
     let output = std::process::Command::new(&guest.agent)
         .arg("list")
         .output()
@@ -29,14 +29,10 @@ pub fn list(guest: &Guest) -> Result<Vec<TestInfo>> {
 }
 
 /// Runs the tests given.
-pub fn run(ctx: &Ctx, guest: &Guest, tests: &[TestInfo], seed: u64, report: &mut Report) -> Result<()> {
-    let (alone, together): (Vec<_>, Vec<_>) = tests.iter().partition(|test| test.own_boot);
-    let mut together: VecDeque<String> = together.iter().map(|test| test.name.clone()).collect();
-    while !together.is_empty() {
-        boot(ctx, guest, &mut together, seed, report)?;
-    }
-    for test in alone {
-        boot(ctx, guest, &mut VecDeque::from([test.name.clone()]), seed, report)?;
+pub fn run(ctx: &Ctx, guest: &Guest, tests: &[String], seed: u64, report: &mut Report) -> Result<()> {
+    let mut left: VecDeque<String> = tests.iter().cloned().collect();
+    while !left.is_empty() {
+        boot(ctx, guest, &mut left, seed, report)?;
     }
     Ok(())
 }
@@ -78,7 +74,8 @@ fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, repor
         if let Some(name) = tests.pop_front() {
             report.add(&name, &Verdict::Failed(why), began.elapsed());
         }
-    } else {
+    } else if !failed_here {
+        // Only a test that left a warning behind ends a boot early.
         ensure!(tests.is_empty(), "the agent is done, but said nothing about {}", tests[0]);
     }
     if code == Some(Code::SPLAT) && !failed_here && outcome.end == End::Done {

@@ -22,13 +22,13 @@ mod layout;
 use crate::fs::{self, Image, Mounted, DISK, MNT};
 use crate::Guest;
 use actor::{Actors, Findings};
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use layout::{Layout, UNITS};
 use notblk_protocol::{Event, RaceRow, RaceSpec};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Runs all rows in this boot.
@@ -53,16 +53,13 @@ fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
     let mounted = Mounted::new(guest.driver, DISK, MNT, &options(spec))?;
 
     let place = guest.kmsg.settle()?;
-    let before = fs::counters(guest.driver, DISK)?;
     let started = Instant::now();
     let path = Path::new(MNT).join("race");
     let figures = iterate(guest, spec, &path)?;
     let millis = started.elapsed().as_millis() as u64;
-    let after = fs::counters(guest.driver, DISK)?;
     let log_lines = guest.kmsg.invalidation_failures_since(place)?;
 
     mounted.end()?;
-    let grown = |name: &str| grown(before.as_ref(), after.as_ref(), name);
     Ok(RaceRow {
         spec: spec.clone(),
         driver: guest.driver,
@@ -73,31 +70,56 @@ fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
         corrupt: figures.findings.count,
         first_corruption: figures.findings.first,
         log_lines,
-        fallbacks: grown("fallbacks")?,
-        drains: grown("drains")?,
-        drains_waited: grown("drains_waited")?,
-        drain_wait_ns: grown("drain_wait_ns")?,
+        fallbacks: figures.counted.grown("fallbacks"),
+        drains: figures.counted.grown("drains"),
+        drains_waited: figures.counted.grown("drains_waited"),
+        drain_wait_ns: figures.counted.grown("drain_wait_ns"),
         millis,
         fsck: fs::check(DISK)?,
     })
 }
 
-/// How a counter has grown; `None` for a driver without counters.
-fn grown(
-    before: Option<&BTreeMap<String, u64>>,
-    after: Option<&BTreeMap<String, u64>>,
-    name: &str,
-) -> Result<Option<u64>> {
-    let (Some(before), Some(after)) = (before, after) else {
-        return Ok(None);
-    };
-    let value = |counters: &BTreeMap<String, u64>| {
-        counters
-            .get(name)
-            .copied()
-            .with_context(|| format!("the driver has no counter {name}"))
-    };
-    Ok(Some(value(after)?.saturating_sub(value(before)?)))
+/// How the driver's counters grew while the actors were at work: not while the file was laid out,
+/// whose buffered writes drain as well.
+struct Counted<'a> {
+    guest: &'a Guest,
+    before: Option<BTreeMap<String, u64>>,
+    grown: Option<BTreeMap<String, u64>>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(guest: &'a Guest) -> Counted<'a> {
+        Counted {
+            guest,
+            before: None,
+            grown: None,
+        }
+    }
+
+    /// The actors begin.
+    fn begin(&mut self) -> Result<()> {
+        self.before = fs::counters(self.guest.driver, DISK)?;
+        Ok(())
+    }
+
+    /// The actors rest.
+    fn end(&mut self) -> Result<()> {
+        let after = fs::counters(self.guest.driver, DISK)?;
+        let (Some(before), Some(after)) = (self.before.take(), after) else {
+            return Ok(());
+        };
+        let grown = self.grown.get_or_insert_default();
+        for (name, value) in after {
+            let first = before.get(&name).copied().unwrap_or(0);
+            *grown.entry(name).or_insert(0) += value.saturating_sub(first);
+        }
+        Ok(())
+    }
+
+    /// What a counter came to; `None` for a driver without counters.
+    fn grown(&self, name: &str) -> Option<u64> {
+        self.grown.as_ref()?.get(name).copied()
+    }
 }
 
 /// What the progress line says.
@@ -126,15 +148,16 @@ fn options(spec: &RaceSpec) -> String {
 }
 
 /// What the iterations gave.
-struct Figures {
+struct Figures<'a> {
     iterations: u64,
     overwrites: u64,
     eio: u64,
     findings: Findings,
+    counted: Counted<'a>,
 }
 
 /// All iterations of a row, in batches of one file layout each.
-fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
+fn iterate<'a>(guest: &'a Guest, spec: &RaceSpec, path: &Path) -> Result<Figures<'a>> {
     let layout = Layout::of(spec.story);
     let limit = match spec.limit_secs {
         0 => Duration::MAX,
@@ -145,13 +168,17 @@ fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
     layout.lay_out(path)?;
     let file = fs::open_direct(path)?;
     let actors = Actors::start(&layout, &file)?;
+    let mut counted = Counted::new(guest);
+    counted.begin()?;
     let mut eio = 0;
     let mut iteration = 0;
     while iteration < spec.iterations && started.elapsed() < limit {
         if iteration > 0 && iteration.is_multiple_of(UNITS) {
             actors.pause();
+            counted.end()?;
             layout.verify(path, iteration - UNITS..iteration, &actors)?;
             layout.lay_out(path)?;
+            counted.begin()?;
         }
         if one(&layout, &actors, path, &file, iteration)? {
             eio += 1;
@@ -163,6 +190,7 @@ fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
         }
     }
     actors.pause();
+    counted.end()?;
     let first = iteration.saturating_sub(1) / UNITS * UNITS;
     layout.verify(path, first..iteration, &actors)?;
     let (overwrites, findings) = actors.end()?;
@@ -172,17 +200,12 @@ fn iterate(guest: &Guest, spec: &RaceSpec, path: &PathBuf) -> Result<Figures> {
         overwrites,
         eio,
         findings,
+        counted,
     })
 }
 
 /// One iteration; whether EIO was seen.
-fn one(
-    layout: &Layout,
-    actors: &Actors,
-    path: &PathBuf,
-    file: &File,
-    iteration: u64,
-) -> Result<bool> {
+fn one(layout: &Layout, actors: &Actors, path: &Path, file: &File, iteration: u64) -> Result<bool> {
     // A file description is told of an error once. A new one each time makes fsync's answer speak
     // of this iteration alone.
     let judge = fs::open_buffered(path)?;

@@ -88,6 +88,18 @@ impl<'a> Env<'a> {
         Ok(())
     }
 
+    /// Asks that the log has something to say since `place`. Of our driver only: the C driver is
+    /// silent about some damage, such as an indirect block outside the device.
+    pub fn complains(&self, place: Place, what: &str) -> Result<()> {
+        let said = self.guest.kmsg.since(place)?;
+        let silent = said.iter().all(|line| !line.contains("vda"));
+        ensure!(
+            !silent || self.driver() != Driver::Notblk,
+            "{what}: no line in the log names the disk"
+        );
+        Ok(())
+    }
+
     /// The driver's counter.
     pub fn counter(&self, name: &str) -> Result<u64> {
         let counters = fs::counters(self.driver(), DISK)?.context("this driver has no counters")?;

@@ -23,7 +23,7 @@ use crate::fs::{self, Image, DISK};
 use crate::Guest;
 use anyhow::{bail, Context, Result};
 use env::{Env, Skip};
-use notblk_protocol::{Event, TestInfo, TestSpec, Verdict};
+use notblk_protocol::{Event, TestSpec, Verdict};
 use std::time::Instant;
 
 /// One test.
@@ -32,8 +32,6 @@ pub struct Test {
     name: String,
     /// The filesystem it starts with.
     image: Image,
-    /// It may take the machine down.
-    own_boot: bool,
     /// The filesystem is not damaged on purpose: it must be clean afterwards.
     clean: bool,
     /// The test itself.
@@ -48,7 +46,6 @@ fn test(name: &str, run: impl Fn(&Env) -> Result<()> + 'static) -> Test {
     Test {
         name: name.to_owned(),
         image: Image::default(),
-        own_boot: false,
         clean: true,
         run: Box::new(run),
     }
@@ -81,10 +78,9 @@ impl Test {
         self
     }
 
-    /// Leaves a damaged filesystem; gets a boot of its own, since a driver may not survive it.
+    /// Leaves a damaged filesystem.
     fn damages(mut self) -> Test {
         self.clean = false;
-        self.own_boot = true;
         self
     }
 }
@@ -107,17 +103,12 @@ fn all() -> Vec<Test> {
 }
 
 /// What there is, for the host to choose from.
-pub fn list() -> Vec<TestInfo> {
-    all()
-        .into_iter()
-        .map(|test| TestInfo {
-            name: test.name,
-            own_boot: test.own_boot,
-        })
-        .collect()
+pub fn list() -> Vec<String> {
+    all().into_iter().map(|test| test.name).collect()
 }
 
-/// Runs the tests that the host names.
+/// Runs the tests that the host names; all, or up to the first that left the kernel with a warning.
+/// What a kernel does after one says little, so the host gives the rest another boot.
 pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
     fs::load(guest.driver)?;
     let tests = all();
@@ -127,12 +118,16 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
         };
         guest.host.step(name, 60)?;
         let started = Instant::now();
+        let place = guest.kmsg.settle()?;
         let verdict = run_one(guest, test, spec.seed)?;
         guest.host.send(&Event::Test {
             name: name.clone(),
             verdict,
             millis: started.elapsed().as_millis() as u64,
         })?;
+        if !guest.kmsg.splats_since(place)?.is_empty() {
+            break;
+        }
     }
     Ok(())
 }

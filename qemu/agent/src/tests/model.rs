@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 /// Operations per run.
-const OPERATIONS: u64 = 3000;
+const OPERATIONS: u64 = 2100;
 /// The file never grows beyond this.
 const LIMIT: u64 = 512 << 10;
 
