@@ -125,12 +125,7 @@ fn cargo(subcommand: &str) -> Command {
     command
         .args(["--pdeathsig", "TERM", "--", "cargo", subcommand])
         .envs(process::network_env())
+        .envs(process::cargo_env())
         .env("RUSTFLAGS", "-C target-feature=+crt-static");
-    // Where cargo and rustup live, for those who moved them; not which toolchain runs us.
-    for name in ["CARGO_HOME", "RUSTUP_HOME"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
     command
 }

@@ -98,17 +98,12 @@ pub fn provide(ctx: &Ctx, name: Option<&str>, want: Want) -> Result<Kernel> {
 
 fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> {
     let release = &locked.release;
-    let sums =
-        |packages: &[Package]| -> String { packages.iter().map(|p| p.sha256.as_str()).collect() };
     let what = format!("prepares kernel {name}");
-    let key = cache::key(&[RECIPE, &sums(&locked.boot)]);
-    let dir = ctx.cache.get_or_make(
-        &ctx.ui,
-        &format!("kernel-{release}-{key}"),
-        &what,
-        BOOT_SPACE,
-        |tmp| make_boot(ctx, name, locked, tmp),
-    )?;
+    let dir = ctx
+        .cache
+        .get_or_make(&ctx.ui, &boot_entry(locked), &what, BOOT_SPACE, |tmp| {
+            make_boot(ctx, name, locked, tmp)
+        })?;
     let mut kernel = Kernel {
         name: name.to_owned(),
         release: release.clone(),
@@ -125,11 +120,7 @@ fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> 
             .hint("use `--driver ext4` with this kernel, or choose another")
             .into());
         }
-        // The compilers are part of what a tree is made from.
-        let tools = ctx.toolbox()?.root;
-        let tools = tools.parent().and_then(Path::file_name).unwrap_or_default();
-        let key = cache::key(&[RECIPE, &sums(&locked.tree), &tools.to_string_lossy()]);
-        let entry = format!("tree-{release}-{key}");
+        let entry = tree_entry(locked, &toolbox::entry(ctx)?);
         let dir = ctx
             .cache
             .get_or_make(&ctx.ui, &entry, &what, TREE_SPACE, |tmp| {
@@ -138,6 +129,30 @@ fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> 
         kernel.tree = Some(dir.join("linux"));
     }
     Ok(kernel)
+}
+
+/// True where what is wanted of the kernel is in the cache.
+pub fn present(ctx: &Ctx, locked: &Locked, want: Want) -> bool {
+    let entry = match want {
+        Want::BootOnly => Ok(boot_entry(locked)),
+        Want::Tree => toolbox::entry(ctx).map(|toolbox| tree_entry(locked, &toolbox)),
+    };
+    entry.is_ok_and(|entry| ctx.cache.get(&entry).is_some())
+}
+
+fn boot_entry(locked: &Locked) -> String {
+    let key = cache::key(&[RECIPE, &sums(&locked.boot)]);
+    format!("kernel-{}-{key}", locked.release)
+}
+
+/// The compilers are part of what a tree is made from, so the toolbox is part of its key.
+fn tree_entry(locked: &Locked, toolbox: &str) -> String {
+    let key = cache::key(&[RECIPE, &sums(&locked.tree), toolbox]);
+    format!("tree-{}-{key}", locked.release)
+}
+
+fn sums(packages: &[Package]) -> String {
+    packages.iter().map(|p| p.sha256.as_str()).collect()
 }
 
 /// Unpacks what is needed to boot.
@@ -250,12 +265,18 @@ fn make_tree(ctx: &Ctx, kernel: &Kernel, locked: &Locked, tmp: &Path) -> Result<
 /// Their names hold hashes of the compiler and of the crates: a tree that differs from the image's shows it here.
 fn check_symbols(tree: &Path) -> Result<()> {
     let symvers = fs::read_to_string(tree.join("Module.symvers"))?;
-    let image: HashSet<&str> = symvers.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    let image: HashSet<&str> = symvers
+        .lines()
+        .filter_map(|line| line.split('\t').nth(1))
+        .collect();
     for part in ["core", "kernel"] {
         let exports = fs::read_to_string(tree.join(format!("rust/exports_{part}_generated.h")))
             .context("it was prepared without Rust")?;
         let symbols: Vec<&str> = exported(&exports).collect();
-        let strange = symbols.iter().filter(|symbol| !image.contains(*symbol)).count();
+        let strange = symbols
+            .iter()
+            .filter(|symbol| !image.contains(*symbol))
+            .count();
         ensure!(
             strange == 0 && !symbols.is_empty(),
             "{strange} of {} Rust symbols of {part} are not in the image",
@@ -267,7 +288,9 @@ fn check_symbols(tree: &Path) -> Result<()> {
 
 /// The symbols in lines like `EXPORT_SYMBOL_RUST_GPL(symbol);`.
 fn exported(header: &str) -> impl Iterator<Item = &str> {
-    header.lines().filter_map(|line| line.split_once('(')?.1.strip_suffix(");"))
+    header
+        .lines()
+        .filter_map(|line| line.split_once('(')?.1.strip_suffix(");"))
 }
 
 /// Unpacks the source that is packed in the package given, into the current directory.
@@ -488,14 +511,29 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         fs::create_dir(dir.path().join("rust")).unwrap();
-        write("Module.symvers", "0x0\t_Rone\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x0\t_Rtwo\tvmlinux\tE\t\n");
+        write(
+            "Module.symvers",
+            "0x0\t_Rone\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x0\t_Rtwo\tvmlinux\tE\t\n",
+        );
         assert!(check_symbols(dir.path()).is_err());
-        write("rust/exports_core_generated.h", "EXPORT_SYMBOL_RUST_GPL(_Rone);\n");
-        write("rust/exports_kernel_generated.h", "EXPORT_SYMBOL_RUST_GPL(_Rtwo);\n");
+        write(
+            "rust/exports_core_generated.h",
+            "EXPORT_SYMBOL_RUST_GPL(_Rone);\n",
+        );
+        write(
+            "rust/exports_kernel_generated.h",
+            "EXPORT_SYMBOL_RUST_GPL(_Rtwo);\n",
+        );
         check_symbols(dir.path()).unwrap();
-        write("rust/exports_kernel_generated.h", "EXPORT_SYMBOL_RUST_GPL(_Rthree);\n");
+        write(
+            "rust/exports_kernel_generated.h",
+            "EXPORT_SYMBOL_RUST_GPL(_Rthree);\n",
+        );
         let error = check_symbols(dir.path()).unwrap_err();
-        assert_eq!(error.to_string(), "1 of 1 Rust symbols of kernel are not in the image");
+        assert_eq!(
+            error.to_string(),
+            "1 of 1 Rust symbols of kernel are not in the image"
+        );
     }
 
     #[test]

@@ -60,6 +60,18 @@ pub fn network_env() -> Vec<(String, String)> {
         .collect()
 }
 
+/// Where cargo and rustup live, for those who moved them; not which toolchain runs us.
+pub fn cargo_env() -> Vec<(String, String)> {
+    let names = ["CARGO_HOME", "RUSTUP_HOME"].into_iter();
+    names
+        .filter_map(|name| {
+            std::env::var(name)
+                .ok()
+                .map(|value| (name.to_owned(), value))
+        })
+        .collect()
+}
+
 /// A short command on the host, with the environment scrubbed.
 pub fn host_cmd<'a>(sh: &'a xshell::Shell, program: &str) -> xshell::Cmd<'a> {
     sh.cmd(program).env_clear().envs(base_env()).quiet()

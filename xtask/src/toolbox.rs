@@ -166,7 +166,11 @@ impl ToolboxCommand {
             Entrance::Bwrap => self.bwrap(&binds, &cwd),
             Entrance::Chroot => self.chroot(&binds, &cwd),
         };
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("TMPDIR", TMP);
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LANG", "C.UTF-8")
+            .env("TMPDIR", TMP);
         for name in ["HOME", "TERM"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -238,26 +242,32 @@ pub fn which(program: &str) -> Option<PathBuf> {
 
 /// The toolbox; made when it is missing.
 pub fn provide(ctx: &Ctx) -> Result<Toolbox> {
-    let path = ctx.repo.join("qemu/toolbox.toml");
-    let text = fs::read_to_string(&path).context("cannot read qemu/toolbox.toml")?;
-    let spec: Spec = toml::from_str(&text).context("qemu/toolbox.toml is not valid")?;
-    let entry = format!("toolbox-{}", cache::key(&[RECIPE, &text]));
-    if ctx.cache.get(&entry).is_none() {
+    let spec: Spec =
+        toml::from_str(&description(ctx)?).context("qemu/toolbox.toml is not valid")?;
+    if !present(ctx) {
         setup::host_packages(ctx)?;
     }
-    let what = "makes the toolbox";
     let dir = ctx
         .cache
-        .get_or_make(&ctx.ui, &entry, what, SPACE, |tmp| make(ctx, &spec, tmp))?;
+        .get_or_make(&ctx.ui, &entry(ctx)?, "makes the toolbox", SPACE, |tmp| {
+            make(ctx, &spec, tmp)
+        })?;
     Toolbox::at(ctx, dir.join("root"))
 }
 
 /// True where the toolbox is there already.
 pub fn present(ctx: &Ctx) -> bool {
-    fs::read_to_string(ctx.repo.join("qemu/toolbox.toml")).is_ok_and(|text| {
-        let entry = format!("toolbox-{}", cache::key(&[RECIPE, &text]));
-        ctx.cache.get(&entry).is_some()
-    })
+    entry(ctx).is_ok_and(|entry| ctx.cache.get(&entry).is_some())
+}
+
+/// The toolbox's name in the cache.
+pub fn entry(ctx: &Ctx) -> Result<String> {
+    let key = cache::key(&[RECIPE, &description(ctx)?]);
+    Ok(format!("toolbox-{key}"))
+}
+
+fn description(ctx: &Ctx) -> Result<String> {
+    fs::read_to_string(ctx.repo.join("qemu/toolbox.toml")).context("cannot read qemu/toolbox.toml")
 }
 
 fn make(ctx: &Ctx, spec: &Spec, tmp: &Path) -> Result<()> {
