@@ -141,6 +141,7 @@ impl Guest {
             accel: self.accel,
             memory: self.args.memory,
             cpus: self.args.cpus,
+            slow_disk: matches!(work, Work::Race { .. }),
             limit: self.args.timeout.map(Duration::from_secs).or(limit),
             interactive: work == Work::Shell,
         };

@@ -19,11 +19,11 @@ use crate::guest::{self, Guest, GuestArgs};
 use verdict::Verdict;
 
 /// Iterations without the drain: each shows the race nearly always, and takes the delay at least.
-const WITHOUT_DRAIN: u64 = 25;
+const WITHOUT_DRAIN: u64 = 20;
 /// Iterations with drain and delay: would show a drain that comes too late.
 const WITH_DELAY: u64 = 10;
 /// Iterations with the drain and without the delay, unless `--iterations` says more.
-const WITH_DRAIN: u64 = 150;
+const WITH_DRAIN: u64 = 100;
 /// Iterations on a driver that has neither option, unless `--iterations` says more, and the seconds they may take.
 const CONTROL: (u64, u64) = (1000, 8);
 

@@ -52,6 +52,8 @@ pub struct Machine<'a> {
     pub accel: Accel,
     /// Memory in MiB.
     pub memory: u32,
+    /// Writes to the second disk take long.
+    pub slow_disk: bool,
     /// Number of CPUs.
     pub cpus: u32,
     /// The whole boot may take so long.

@@ -15,7 +15,7 @@ use std::process::Command;
 
 /// The first scratch disk.
 pub const DISK: &str = "/dev/vda";
-/// The second one.
+/// The second one; for the race the host makes its writes slow.
 pub const DISK2: &str = "/dev/vdb";
 /// Where a job mounts the first.
 pub const MNT: &str = "/mnt";

@@ -21,6 +21,10 @@ use super::{Accel, Machine};
 /// down. `printk.devkmsg=on` keeps the agent's marks in the kernel's log from being rate-limited.
 const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on";
 
+/// Writes per second to a slow disk: a rate that a few busy threads exceed at once, so that each write then waits for its
+/// turn for tens of milliseconds.
+const SLOW: &str = "throttling.iops-write=200";
+
 /// Sizes of the scratch disks in MiB. Sparse, so only what the guest writes takes memory.
 const DISKS: [u64; 2] = [512, 512];
 
@@ -82,7 +86,10 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         disk.set_len(mib << 20).context("cannot make a disk")?;
         // Requests go through QEMU's thread pool, so they are under way for a while and end out of order, as on a real
         // disk; flushes have nothing to do, because the disk never outlives QEMU.
-        let drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads,discard=unmap");
+        let mut drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads,discard=unmap");
+        if number == 1 && machine.slow_disk {
+            drive = format!("{drive},{SLOW}");
+        }
         command = command
             .arg("-drive")
             .arg(format!("{drive},file={}", path_of(&disk)?))

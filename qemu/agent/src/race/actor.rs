@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Actor A: threads that keep asynchronous direct writes under way.
+//! Actor A: threads that have asynchronous direct writes under way.
 
 use super::layout::Layout;
 use crate::buf::stamp;
@@ -13,9 +13,20 @@ use std::time::{Duration, Instant};
 
 /// Threads of A. Two, so that one is still submitting when the other waits for B's lock.
 const THREADS: usize = 2;
-/// Writes that each keeps under way. Deep enough that some outlast B's way from taking the lock
-/// to dirtying the page; each further one makes every drain, and so every iteration, longer.
+/// Writes that each has under way. Together they exceed what the slow disk takes at once; each
+/// further one makes every drain, and so every iteration, longer.
 const DEPTH: usize = 8;
+
+/// What a thread does when its queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Leaves it at that, as in the mail's diagram. Each further submission would write back what
+    /// B has dirtied, and so close the window that it is about.
+    Once,
+    /// Submits anew whatever ends, for as long as B writes: less likely to hit a given window,
+    /// but it tries every order of events.
+    OnAndOn,
+}
 
 /// `aim` when the actors shall rest.
 const REST: u64 = u64::MAX;
@@ -62,7 +73,7 @@ pub struct Actors {
 
 impl Actors {
     /// Starts them, at rest.
-    pub fn start(layout: &Layout, file: &File) -> Result<Actors> {
+    pub fn start(layout: &Layout, file: &File, manner: Manner) -> Result<Actors> {
         let shared = Arc::new(Shared {
             aim: Mutex::new(REST),
             moved: Condvar::new(),
@@ -77,6 +88,7 @@ impl Actors {
                     me,
                     shared: Arc::clone(&shared),
                     layout: *layout,
+                    manner,
                     file: file.try_clone()?,
                     aio: Aio::new(DEPTH, layout.length_of_a())?,
                 };
@@ -157,6 +169,7 @@ struct Actor {
     me: usize,
     shared: Arc<Shared>,
     layout: Layout,
+    manner: Manner,
     file: File,
     aio: Aio,
 }
@@ -167,11 +180,23 @@ impl Actor {
             let aim = *self.shared.aim();
             match aim {
                 END => break,
-                REST => self.rest()?,
+                REST => {
+                    self.drain()?;
+                    self.shared.under_way[self.me].store(0, SeqCst);
+                    self.wait_while(REST);
+                }
                 iteration => {
                     self.fill_queue(iteration)?;
                     self.shared.under_way[self.me].store(iteration + 1, SeqCst);
-                    self.reap(1)?;
+                    match self.manner {
+                        // Drained here, because the rest between two iterations may be too short
+                        // for this thread to see it.
+                        Manner::Once => {
+                            self.wait_while(iteration);
+                            self.drain()?;
+                        }
+                        Manner::OnAndOn => self.reap(1)?,
+                    }
                 }
             }
         }
@@ -217,18 +242,15 @@ impl Actor {
         }
     }
 
-    /// Finishes what is under way and sleeps until there is a new aim.
-    fn rest(&mut self) -> Result<()> {
-        self.drain()?;
-        self.shared.under_way[self.me].store(0, SeqCst);
-        let mut aim = self.shared.aim();
-        while *aim == REST {
-            aim = self
+    /// Sleeps for as long as the aim is this one.
+    fn wait_while(&self, aim: u64) {
+        let mut now = self.shared.aim();
+        while *now == aim {
+            now = self
                 .shared
                 .moved
-                .wait(aim)
+                .wait(now)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
     }
 }

@@ -7,11 +7,14 @@
 //! the page completes *after* it and before B's flush, the kernel finds a dirty page where it
 //! must invalidate, and records EIO for the file: the next fsync returns it.
 //!
-//! A write of A that is submitted after the dirtying does not count: its submission writes the
-//! range back first (`kiocb_invalidate_pages`). So what makes an iteration succeed is that A has
-//! I/O under way at the moment when B dirties, and that the window until B's flush is longer than
-//! that I/O takes. The first is why A's queue is deep and never runs dry; the second is what the
-//! driver's `fallback_delay_ms` is for.
+//! A write of A that is submitted after the dirtying does not count; worse, its submission writes
+//! the range back first (`kiocb_invalidate_pages`), and then earlier ones find nothing dirty any
+//! more. So an iteration is sure to show the race where three things come together: the window
+//! until B's flush is long (the driver's `fallback_delay_ms`), A's writes are under way from before
+//! the dirtying until into that window (a slow disk: the host limits the second one's writes to a
+//! rate that A exceeds at once), and A submits no more in it ([`Manner::Once`]). That is how rows
+//! with a delay run. Rows without one run on the first disk, as fast as it goes, with A submitting
+//! [on and on](Manner::OnAndOn): each order of events has its chance there.
 //!
 //! Nothing here punches holes: an iteration uses up one unit of a file ([`layout`]), and when all
 //! units are used the file is checked, truncated and laid out again.
@@ -19,9 +22,9 @@
 mod actor;
 mod layout;
 
-use crate::fs::{self, Image, Mounted, DISK, MNT};
+use crate::fs::{self, Image, Mounted, DISK, DISK2, MNT};
 use crate::Guest;
-use actor::{Actors, Findings};
+use actor::{Actors, Findings, Manner};
 use anyhow::{ensure, Result};
 use layout::{Layout, UNITS};
 use notblk_protocol::{Event, RaceRow, RaceSpec};
@@ -47,15 +50,19 @@ fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
     let image = Image {
         block_size: spec.story.block_size(),
         inode_size: 256,
-        mib: 64,
+        mib: 16,
     };
-    fs::make(guest.driver, DISK, image)?;
-    let mounted = Mounted::new(guest.driver, DISK, MNT, &options(spec))?;
+    let disk = match manner(spec) {
+        Manner::Once => DISK2,
+        Manner::OnAndOn => DISK,
+    };
+    fs::make(guest.driver, disk, image)?;
+    let mounted = Mounted::new(guest.driver, disk, MNT, &options(spec))?;
 
     let place = guest.kmsg.settle()?;
     let started = Instant::now();
     let path = Path::new(MNT).join("race");
-    let figures = iterate(guest, spec, &path)?;
+    let figures = iterate(spec, &path, guest, Counted::new(guest, disk))?;
     let millis = started.elapsed().as_millis() as u64;
     let log_lines = guest.kmsg.invalidation_failures_since(place)?;
 
@@ -75,7 +82,7 @@ fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
         drains_waited: figures.counted.grown("drains_waited"),
         drain_wait_ns: figures.counted.grown("drain_wait_ns"),
         millis,
-        fsck: fs::check(DISK)?,
+        fsck: fs::check(disk)?,
     })
 }
 
@@ -83,14 +90,16 @@ fn run_row(guest: &Guest, spec: &RaceSpec) -> Result<RaceRow> {
 /// whose buffered writes drain as well.
 struct Counted<'a> {
     guest: &'a Guest,
+    disk: &'a str,
     before: Option<BTreeMap<String, u64>>,
     grown: Option<BTreeMap<String, u64>>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(guest: &'a Guest) -> Counted<'a> {
+    fn new(guest: &'a Guest, disk: &'a str) -> Counted<'a> {
         Counted {
             guest,
+            disk,
             before: None,
             grown: None,
         }
@@ -98,13 +107,13 @@ impl<'a> Counted<'a> {
 
     /// The actors begin.
     fn begin(&mut self) -> Result<()> {
-        self.before = fs::counters(self.guest.driver, DISK)?;
+        self.before = fs::counters(self.guest.driver, self.disk)?;
         Ok(())
     }
 
     /// The actors rest.
     fn end(&mut self) -> Result<()> {
-        let after = fs::counters(self.guest.driver, DISK)?;
+        let after = fs::counters(self.guest.driver, self.disk)?;
         let (Some(before), Some(after)) = (self.before.take(), after) else {
             return Ok(());
         };
@@ -135,6 +144,14 @@ fn title(guest: &Guest, spec: &RaceSpec) -> String {
     )
 }
 
+/// How A goes about it.
+fn manner(spec: &RaceSpec) -> Manner {
+    match spec.delay_ms {
+        0 => Manner::OnAndOn,
+        _ => Manner::Once,
+    }
+}
+
 /// The row's mount options.
 fn options(spec: &RaceSpec) -> String {
     match spec.drain {
@@ -157,7 +174,12 @@ struct Figures<'a> {
 }
 
 /// All iterations of a row, in batches of one file layout each.
-fn iterate<'a>(guest: &'a Guest, spec: &RaceSpec, path: &Path) -> Result<Figures<'a>> {
+fn iterate<'a>(
+    spec: &RaceSpec,
+    path: &Path,
+    guest: &Guest,
+    mut counted: Counted<'a>,
+) -> Result<Figures<'a>> {
     let layout = Layout::of(spec.story);
     let limit = match spec.limit_secs {
         0 => Duration::MAX,
@@ -167,8 +189,7 @@ fn iterate<'a>(guest: &'a Guest, spec: &RaceSpec, path: &Path) -> Result<Figures
     let mut told = Instant::now();
     layout.lay_out(path)?;
     let file = fs::open_direct(path)?;
-    let actors = Actors::start(&layout, &file)?;
-    let mut counted = Counted::new(guest);
+    let actors = Actors::start(&layout, &file, manner(spec))?;
     counted.begin()?;
     let mut eio = 0;
     let mut iteration = 0;

@@ -98,7 +98,7 @@ fn alias_taken(env: &Env) -> Result<()> {
     modules::load("ext4", &[])?;
     fails(
         errno(modules::try_insert("notblk", &["alias=ext2"])),
-        libc::EEXIST,
+        libc::EBUSY,
         "alias=ext2 while ext4.ko has the name",
     )?;
     env.logged(&["ext2"])?;
