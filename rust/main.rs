@@ -61,16 +61,13 @@ impl kernel::Module for Module {
                         return Err(EINVAL);
                     }
                 };
-                Some(register(name, cache).map_err(|e| {
-                    if e == EBUSY {
-                        pr_err!(
-                            "alias={}: another driver has this name (ext4.ko?)\n",
-                            name.to_str().unwrap_or("?")
-                        );
-                        EEXIST
-                    } else {
-                        e
-                    }
+                // EBUSY, as register_filesystem says it. (EEXIST would say it better, but the module loader keeps that
+                // one for "this module is loaded already" and turns ours into EBUSY, with a warning.)
+                Some(register(name, cache).inspect_err(|_| {
+                    pr_err!(
+                        "alias={}: another driver has this name (ext4.ko?)\n",
+                        name.to_str().unwrap_or("?")
+                    );
                 })?)
             }
         };

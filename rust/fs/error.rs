@@ -4,7 +4,7 @@
 //!
 //! C: `ext2_error`; `EFSCORRUPTED` is another name of `EUCLEAN`.
 
-use super::SuperBlock;
+use super::{options::Errors, SuperBlock};
 use crate::format::{corrupt::Corrupt, features::Names};
 use kernel::{fmt, prelude::*};
 
@@ -13,6 +13,16 @@ use kernel::{fmt, prelude::*};
 pub(super) fn report(sb: &SuperBlock, what: fmt::Arguments<'_>) -> Error {
     pr_err!("({}): error: {}\n", sb.id(), what);
     sb.data().note_error();
+    match sb.data().errors() {
+        Errors::Continue => {}
+        Errors::RemountRo => {
+            if !sb.is_read_only() {
+                pr_err!("({}): remounting read-only\n", sb.id());
+                sb.force_read_only();
+            }
+        }
+        Errors::Panic => crate::vfs::super_block::stop_machine(),
+    }
     EUCLEAN
 }
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mount options of our own: `drain=on|off` and `fallback_delay_ms=N`. Both change by remount, at any time.
+//! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`. All change by remount, at
+//! any time.
 
-use crate::vfs::fs_context::{Log, Value};
+use crate::{
+    format::superblock,
+    vfs::fs_context::{Log, Value},
+};
 use kernel::{
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
@@ -18,6 +22,49 @@ pub(crate) struct Options {
     pub(super) drain: bool,
     /// Sleep, in milliseconds, between the fallback's buffered write and its flush: the window of the race, held open.
     pub(super) fallback_delay_ms: u32,
+    /// What to do about damage; `None`: as the superblock says.
+    pub(super) errors: Option<Errors>,
+}
+
+/// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errors {
+    /// Nothing more.
+    Continue = 1,
+    /// No more writing.
+    RemountRo = 2,
+    /// The machine stops.
+    Panic = 3,
+}
+
+impl Errors {
+    /// From `s_errors` of the superblock; what is not known there means to continue.
+    pub(super) fn from_disk(value: u16) -> Self {
+        match value {
+            superblock::ERRORS_RO => Self::RemountRo,
+            superblock::ERRORS_PANIC => Self::Panic,
+            _ => Self::Continue,
+        }
+    }
+
+    /// As mount options and `/proc/mounts` have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::RemountRo => "remount-ro",
+            Self::Panic => "panic",
+        }
+    }
+
+    /// As [`Live`] keeps it.
+    fn from_live(value: u32) -> Option<Self> {
+        match value {
+            1 => Some(Self::Continue),
+            2 => Some(Self::RemountRo),
+            3 => Some(Self::Panic),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Options {
@@ -25,6 +72,7 @@ impl Default for Options {
         Self {
             drain: true,
             fallback_delay_ms: 0,
+            errors: None,
         }
     }
 }
@@ -48,6 +96,12 @@ impl Options {
             (b"fallback_delay_ms", Value::Flag) => {
                 return Err(log.invalid(c"fallback_delay_ms needs a number of milliseconds"));
             }
+            (b"errors", Value::Text(b"continue")) => self.errors = Some(Errors::Continue),
+            (b"errors", Value::Text(b"remount-ro")) => self.errors = Some(Errors::RemountRo),
+            (b"errors", Value::Text(b"panic")) => self.errors = Some(Errors::Panic),
+            (b"errors", _) => {
+                return Err(log.invalid(c"errors is continue, remount-ro or panic"));
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -58,6 +112,8 @@ impl Options {
 pub(crate) struct Live {
     drain: Atomic<bool>,
     fallback_delay_ms: Atomic<u32>,
+    /// `Errors`, or 0 for none.
+    errors: Atomic<u32>,
 }
 
 impl Live {
@@ -65,6 +121,7 @@ impl Live {
         Self {
             drain: Atomic::new(options.drain),
             fallback_delay_ms: Atomic::new(options.fallback_delay_ms),
+            errors: Atomic::new(options.errors.map_or(0, |errors| errors as u32)),
         }
     }
 
@@ -72,12 +129,15 @@ impl Live {
         self.drain.store(options.drain, Relaxed);
         self.fallback_delay_ms
             .store(options.fallback_delay_ms, Relaxed);
+        self.errors
+            .store(options.errors.map_or(0, |errors| errors as u32), Relaxed);
     }
 
     pub(super) fn get(&self) -> Options {
         Options {
             drain: self.drain.load(Relaxed),
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
+            errors: Errors::from_live(self.errors.load(Relaxed)),
         }
     }
 }

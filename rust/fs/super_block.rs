@@ -6,7 +6,7 @@ use super::{
     counters::Counters,
     error::{self, At, OrReport},
     group, inode,
-    options::{Live, Options},
+    options::{Errors, Live, Options},
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -57,6 +57,10 @@ pub(crate) struct SuperData {
     counters: debugfs::File<Counters>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
     clean_state: u16,
+    /// What the superblock wants done about damage.
+    disk_errors: Errors,
+    /// Was mounted read-write, or remounted so, and not read-only by request since.
+    writable: Atomic<bool>,
     /// Damage has been seen since mount.
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
@@ -83,6 +87,11 @@ impl SuperData {
     /// Damage was seen: the state on disk will say so, and e2fsck will look.
     pub(super) fn note_error(&self) {
         self.error.store(true, Relaxed);
+    }
+
+    /// What is to be done about damage.
+    pub(super) fn errors(&self) -> Errors {
+        self.options.get().errors.unwrap_or(self.disk_errors)
     }
 
     fn has_error(&self) -> bool {
@@ -160,6 +169,8 @@ impl super_block::Operations for Notblk {
                 space <- new_mutex!(space, "notblk::space"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: state,
+                disk_errors: Errors::from_disk(raw.errors.get()),
+                writable: Atomic::new(false),
                 error: Atomic::new(false),
                 place,
                 read_only_only,
@@ -188,6 +199,7 @@ impl super_block::Operations for Notblk {
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state)?.sync()?;
+                data.writable.store(false, Relaxed);
             }
             (true, false) => {
                 if data.read_only_only {
@@ -206,7 +218,9 @@ impl super_block::Operations for Notblk {
     }
 
     fn put_super(sb: &SuperBlock) {
-        if sb.is_read_only() {
+        // errors=remount-ro made it read-only, and has not written that there was an error.
+        let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
+        if sb.is_read_only() && !forced {
             return;
         }
         let written = write_super(sb, sb.data().clean_state).and_then(|buffer| buffer.sync());
@@ -256,6 +270,9 @@ impl super_block::Operations for Notblk {
         seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
+        }
+        if let Some(errors) = options.errors {
+            seq_print!(m, ",errors={}", errors.name());
         }
     }
 
@@ -356,6 +373,7 @@ fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
 /// Read-write from now on: not valid until unmount, one mount more.
 fn mark_mounted(sb: &SuperBlock) -> Result {
     let data = sb.data();
+    data.writable.store(true, Relaxed);
     update_super(sb, |raw| {
         raw.state = U16::new(data.clean_state & !superblock::STATE_VALID);
         raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));

@@ -197,6 +197,16 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::notblk_sb_rdonly(self.as_raw()) }
     }
 
+    /// Sets `SB_RDONLY` because the filesystem is damaged: whoever begins to write from now on gets `EROFS`. C: the same
+    /// line in `ext2_error`.
+    pub(crate) fn force_read_only(&self) {
+        // SAFETY: valid by invariant; C changes `s_flags` without a lock of its own too.
+        unsafe {
+            let flags = &raw mut (*self.as_raw()).s_flags;
+            flags.write_volatile(flags.read_volatile() | bindings::NOTBLK_SB_RDONLY);
+        }
+    }
+
     /// Reads a block through the buffer cache. C: `sb_bread`. Sleeps.
     ///
     /// # Errors
@@ -503,6 +513,12 @@ impl Drop for IntWrite {
 pub(crate) fn may_use_reserved() -> bool {
     // SAFETY: always.
     unsafe { bindings::notblk_capable_resource() }
+}
+
+/// Stops the machine, as `errors=panic` asks. C: `panic`.
+pub(crate) fn stop_machine() -> ! {
+    // SAFETY: always; does not return.
+    unsafe { bindings::notblk_panic() }
 }
 
 /// Seconds since 1970. C: `ktime_get_real_seconds`.
