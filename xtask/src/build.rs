@@ -244,7 +244,8 @@ fn is_progress(line: &str) -> bool {
             .split_whitespace()
             .nth(1)
             .is_some_and(|w| w.starts_with('['));
-    step || begins("make") && (line.contains("Entering") || line.contains("Leaving"))
+    let noise = ["make -C ", "make[", "  MODPOST ", "Skipping BTF generation"];
+    step || noise.into_iter().any(begins)
 }
 
 #[cfg(test)]
@@ -334,6 +335,8 @@ mod tests {
             " --> rust/fs/dir.rs:1:2"
         );
         assert!(is_progress("  RUSTC [M] rust/main.o"));
+        assert!(is_progress("make -C /tree M=/c/src modules"));
         assert!(!is_progress("error: nothing"));
+        assert!(!is_progress("make: *** [Makefile:1: modules] Error 2"));
     }
 }

@@ -99,6 +99,10 @@ pub fn provide(ctx: &Ctx, name: Option<&str>, want: Want) -> Result<Kernel> {
 fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> {
     let release = &locked.release;
     let what = format!("prepares kernel {name}");
+    if !present(ctx, locked, want) {
+        // Before any kernel's lock is taken: others may wait for the toolbox only.
+        ctx.toolbox()?;
+    }
     let dir = ctx
         .cache
         .get_or_make(&ctx.ui, &boot_entry(locked), &what, BOOT_SPACE, |tmp| {

@@ -336,10 +336,23 @@ fn make(ctx: &Ctx, spec: &Spec, tmp: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A host command that is ended by the kernel when the thread that started it is gone, however that ended.
+/// A host command that the kernel ends when the thread that started it is gone, however that ended. For root with all its
+/// descendants: they fill a directory that the next xtask is going to delete.
 fn dying_with_us(program: &str) -> Command {
+    const CONTAIN: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut command = process::host_command("setpriv");
-    command.args(["--pdeathsig", "TERM", "--", program]);
+    command.args(["--pdeathsig", "KILL", "--"]);
+    let possible = || {
+        let trial = Command::new("unshare")
+            .args(&CONTAIN[1..])
+            .arg("true")
+            .output();
+        trial.is_ok_and(|output| output.status.success())
+    };
+    if rustix::process::geteuid().is_root() && possible() {
+        command.args(CONTAIN);
+    }
+    command.arg(program);
     command
 }
 
