@@ -13,10 +13,6 @@ use std::time::{Duration, Instant};
 
 /// Threads of A. Two, so that one is still submitting when the other waits for B's lock.
 const THREADS: usize = 2;
-/// Writes that each has under way. Together they exceed what the slow disk takes at once; each
-/// further one makes every drain, and so every iteration, longer.
-const DEPTH: usize = 8;
-
 /// What a thread does when its queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
@@ -26,6 +22,18 @@ pub enum Manner {
     /// Submits anew whatever ends, for as long as B writes: less likely to hit a given window,
     /// but it tries every order of events.
     OnAndOn,
+}
+
+impl Manner {
+    /// Writes that each thread has under way. [`Once`](Manner::Once) needs enough of them to exceed
+    /// what the slow disk takes at once; otherwise each further one only makes every drain, and so
+    /// every iteration, longer.
+    fn depth(self) -> usize {
+        match self {
+            Manner::Once => 8,
+            Manner::OnAndOn => 3,
+        }
+    }
 }
 
 /// `aim` when the actors shall rest.
@@ -90,7 +98,7 @@ impl Actors {
                     layout: *layout,
                     manner,
                     file: file.try_clone()?,
-                    aio: Aio::new(DEPTH, layout.length_of_a())?,
+                    aio: Aio::new(manner.depth(), layout.length_of_a())?,
                 };
                 Ok(std::thread::spawn(move || actor.run()))
             })
@@ -206,7 +214,7 @@ impl Actor {
     /// Puts every idle slot to work on the iteration's block.
     fn fill_queue(&mut self, iteration: u64) -> Result<()> {
         let (offset, word) = self.layout.write_of_a(iteration);
-        for slot in 0..DEPTH {
+        for slot in 0..self.manner.depth() {
             let Some(buffer) = self.aio.buffer(slot) else {
                 continue;
             };
