@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use notblk_protocol::{Driver, Event, Job, Work};
 
@@ -14,6 +14,7 @@ use crate::context::Ctx;
 use crate::errors::Exit;
 use crate::initramfs::{self, Parts};
 use crate::kernel::{Kernel, Want};
+use crate::setup;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
 use crate::vm::{self, Accel, Machine, Outcome};
@@ -82,23 +83,25 @@ impl Guest {
             Driver::Notblk => Want::Tree,
             Driver::Ext4 => Want::BootOnly,
         };
-        let kernel = ctx.kernel(args.kernel.as_deref(), want)?;
+        let mut programs = vec![Program::Workspace {
+            package: "notblk-agent".into(),
+            bin: "notblk-agent".into(),
+        }];
+        if with_fsx {
+            programs.push(Program::Published {
+                name: "fsx".into(),
+                version: "0.3.2".into(),
+                bin: "fsx".into(),
+            });
+        }
+        let (kernel, built) = setup::everything(ctx, args.kernel.as_deref(), want, &programs)?;
+        let mut built = built.into_iter();
+        let agent = built.next().context("the agent was not built")?;
+        let fsx = built.next();
         let toolbox = ctx.toolbox()?;
         let module: Option<PathBuf> = match driver {
             Driver::Notblk => Some(ctx.build_module(&toolbox, &kernel)?),
             Driver::Ext4 => None,
-        };
-        let agent = ctx.cargo_static(&Program::Workspace {
-            package: "notblk-agent".into(),
-            bin: "notblk-agent".into(),
-        })?;
-        let fsx = match with_fsx {
-            true => Some(ctx.cargo_static(&Program::Published {
-                name: "fsx".into(),
-                version: "0.3.2".into(),
-                bin: "fsx".into(),
-            })?),
-            false => None,
         };
         let parts = Parts {
             toolbox: &toolbox,

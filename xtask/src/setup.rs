@@ -2,7 +2,7 @@
 
 //! `cargo xtask setup`, and what the host itself must have.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use crate::context::Ctx;
 use crate::errors::{Code, Exit};
 use crate::kernel::{Kernel, Want};
 use crate::process::{self, Manner};
-use crate::toolbox::which;
+use crate::toolbox::{self, which};
 
 /// Programs of the host, and the Debian packages that bring them.
 pub const HOST_PROGRAMS: [(&str, &str); 5] = [
@@ -29,31 +29,31 @@ pub fn run(ctx: &Ctx, args: KernelArgs) -> Result<Code> {
         package: "notblk-agent".into(),
         bin: "notblk-agent".into(),
     };
-    let kernel = everything(ctx, args.kernel.as_deref(), Want::Tree, &[agent])?;
+    let (kernel, _) = everything(ctx, args.kernel.as_deref(), Want::Tree, &[agent])?;
     println!("ready: kernel {} ({})", kernel.name, kernel.release);
     Ok(Code::PASSED)
 }
 
-/// Provides a kernel and programs for the guest; at the same time, for making the toolbox keeps one core busy only.
+/// Provides a kernel, and builds programs for the guest at the same time: making the toolbox keeps one core busy only.
+/// Returns the kernel and the programs' paths.
 pub fn everything(
     ctx: &Ctx,
     kernel: Option<&str>,
     want: Want,
     programs: &[Program],
-) -> Result<Kernel> {
-    host_packages(ctx)?;
+) -> Result<(Kernel, Vec<PathBuf>)> {
+    if !toolbox::present(ctx) {
+        host_packages(ctx)?;
+    }
     std::thread::scope(|scope| {
         let other = ctx.clone();
-        let built = scope.spawn(move || -> Result<()> {
-            programs
-                .iter()
-                .try_for_each(|program| other.cargo_static(program).map(drop))
+        let built = scope.spawn(move || -> Result<Vec<PathBuf>> {
+            let each = programs.iter();
+            each.map(|program| other.cargo_static(program)).collect()
         });
         let kernel = ctx.kernel(kernel, want);
         let built = built.join().expect("building does not panic");
-        let kernel = kernel?;
-        built?;
-        Ok(kernel)
+        Ok((kernel?, built?))
     })
 }
 
