@@ -238,6 +238,8 @@ pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result
                 }
             }
             off = entry.end();
+            // Before the next entry is looked at: should it be damaged, the reader must not get this one again.
+            emitter.set_pos(base.saturating_add(u64::from(off)));
         }
         emitter.set_pos(base.saturating_add(sb.block_bytes()));
     }

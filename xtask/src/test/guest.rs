@@ -60,7 +60,8 @@ fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, repor
         }
         Ok(())
     })?;
-    let code = ctx.ui.suspend(|| outcome.report(ctx));
+    // It prints by `Ui::print`, which must not be nested in `Ui::suspend`.
+    let code = outcome.report(ctx);
     if let Some(code) = code {
         report.ended_badly(code);
     }
