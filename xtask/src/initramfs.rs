@@ -23,7 +23,7 @@ use crate::toolbox::Toolbox;
 use cpio::Archive;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -110,8 +110,9 @@ fn make_base(parts: &Parts) -> Result<(Archive, String)> {
     if let Some(fsx) = parts.fsx {
         archive.file("/usr/bin/fsx", 0o755, read(fsx)?);
     }
-    archive.file("/usr/sbin/mkfs.notblk", 0o755, b"#!/bin/sh\nexec mke2fs -t ext2 \"$@\"\n".to_vec());
-    archive.file("/usr/sbin/fsck.notblk", 0o755, b"#!/bin/sh\nexec e2fsck \"$@\"\n".to_vec());
+    // By their paths, because busybox's shell prefers its own applets, of which `mke2fs` is one.
+    archive.file("/usr/sbin/mkfs.notblk", 0o755, b"#!/bin/sh\nexec /usr/sbin/mke2fs -t ext2 \"$@\"\n".to_vec());
+    archive.file("/usr/sbin/fsck.notblk", 0o755, b"#!/bin/sh\nexec /usr/sbin/e2fsck \"$@\"\n".to_vec());
     archive.symlink("/usr/bin/sh", "busybox");
     archive.file("/etc/mke2fs.conf", 0o644, read(&parts.toolbox.root.join("etc/mke2fs.conf"))?);
     for path in PROGRAMS.iter().map(|p| (*p).to_owned()).chain(libraries(parts.toolbox)?) {
