@@ -14,7 +14,7 @@ use crate::errors::Code;
 use crate::kernel::{self, Want};
 use crate::kernels::{self, Kernels, LockFile};
 use crate::process;
-use crate::setup::HOST_PROGRAMS;
+use crate::setup::host_programs;
 use crate::toolbox::{self, which};
 use crate::vm::Accel;
 
@@ -75,11 +75,8 @@ impl Check {
 /// `cargo xtask doctor`.
 pub fn run(ctx: &Ctx, args: DoctorArgs) -> Result<Code> {
     let mut checks = vec![system(), version(ctx, "cargo", &["--version"])];
-    checks.extend(
-        HOST_PROGRAMS
-            .iter()
-            .map(|(name, packages)| program(name, packages)),
-    );
+    let programs = host_programs().into_iter();
+    checks.extend(programs.map(|(name, packages)| program(name, packages)));
     checks.push(namespaces());
     checks.push(amount(
         "disk",

@@ -15,13 +15,23 @@ use crate::process::{self, Manner};
 use crate::toolbox::{self, which};
 
 /// Programs of the host, and the Debian packages that bring them.
-pub const HOST_PROGRAMS: [(&str, &str); 5] = [
+const HOST_PROGRAMS: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
     ("bwrap", "bubblewrap"),
     ("mke2fs", "e2fsprogs"),
     ("setpriv", "util-linux"),
     ("cc", "gcc libc6-dev"),
 ];
+
+/// What this user needs of the host: programs, and the packages that bring them.
+pub fn host_programs() -> Vec<(&'static str, &'static str)> {
+    let mut programs = HOST_PROGRAMS.to_vec();
+    if !rustix::process::geteuid().is_root() {
+        // With which mmdebstrap becomes root in a namespace of its own.
+        programs.push(("newuidmap", "uidmap"));
+    }
+    programs
+}
 
 /// `cargo xtask setup`.
 pub fn run(ctx: &Ctx, args: KernelArgs) -> Result<Code> {
@@ -57,10 +67,10 @@ pub fn everything(
     })
 }
 
-/// What of [`HOST_PROGRAMS`] is missing, as package names.
-pub fn missing_packages() -> Vec<&'static str> {
-    let missing = HOST_PROGRAMS
-        .iter()
+/// What of [`host_programs`] is missing, as package names.
+fn missing_packages() -> Vec<&'static str> {
+    let missing = host_programs()
+        .into_iter()
         .filter(|(program, _)| which(program).is_none());
     missing
         .flat_map(|(_, packages)| packages.split(' '))
