@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     format::{bitmap, geometry::Geometry, group::RawGroupDesc},
-    vfs::super_block::may_use_reserved,
+    vfs::{super_block::may_use_reserved, Buffer},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -89,8 +89,8 @@ fn in_group(
         return Ok(None);
     }
     let bits = geo.group_blocks(group);
-    let buffer = sb.bread(desc.block_bitmap.get())?;
     let at = At::BlockBitmap(group);
+    let buffer = read_bitmap(sb, group, &desc)?;
     let Some(bit) = bitmap::find_zero(&buffer, from, bits).or_report(sb, at)? else {
         return Ok(None);
     };
@@ -100,15 +100,6 @@ fn in_group(
         start: geo.group_first_block(group).saturating_add(bit),
         count: run,
     };
-    if touches_metadata(geo, &desc, run) {
-        return Err(error::report(
-            sb,
-            fmt!(
-                "block bitmap of group {group}: metadata is marked free at block {}",
-                run.start
-            ),
-        ));
-    }
     let mut access = transaction.write(buffer);
     bitmap::set_run(&mut access, bit, run.count).or_report(sb, at)?;
     access.dirty();
@@ -116,7 +107,30 @@ fn in_group(
     Ok(Some(run))
 }
 
-/// Whether a run reaches into the group's own bitmaps or inode table. C: the checks of `ext2_new_blocks`.
+/// Reads a group's bitmap, which must at least know that the group's metadata is in use. C: `ext2_valid_block_bitmap`.
+fn read_bitmap<'a>(sb: &'a SuperBlock, group: u32, desc: &RawGroupDesc) -> Result<Buffer<'a>> {
+    let geo = &sb.data().geo;
+    let buffer = sb.bread(desc.block_bitmap.get())?;
+    for (start, count) in [
+        (desc.block_bitmap.get(), 1),
+        (desc.inode_bitmap.get(), 1),
+        (desc.inode_table.get(), geo.inode_table_blocks()),
+    ] {
+        let bit = start.saturating_sub(geo.group_first_block(group));
+        let free = bitmap::find_zero(&buffer, bit, bit.saturating_add(count))
+            .or_report(sb, At::BlockBitmap(group))?;
+        if let Some(bit) = free {
+            let block = geo.group_first_block(group).saturating_add(bit);
+            return Err(error::report(
+                sb,
+                fmt!("block bitmap of group {group}: has block {block} free, which holds metadata"),
+            ));
+        }
+    }
+    Ok(buffer)
+}
+
+/// Whether a run reaches into the group's own bitmaps or inode table. C: the checks of `ext2_free_blocks`.
 fn touches_metadata(geo: &Geometry, desc: &RawGroupDesc, run: Run) -> bool {
     let overlaps = |start: u32, count: u32| {
         u64::from(run.start) < u64::from(start) + u64::from(count)
@@ -180,7 +194,7 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
                 fmt!("freeing metadata at block {}", run.start),
             ));
         }
-        let mut access = transaction.write(sb.bread(desc.block_bitmap.get())?);
+        let mut access = transaction.write(read_bitmap(sb, group, &desc)?);
         bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
         access.dirty();
         change_free(transaction, &mut space, group, i64::from(count))?;

@@ -94,6 +94,12 @@ pub(super) fn zero_past_eof(lock: &Locked<Exclusive>, pos: u64) -> Result {
     if pos <= size {
         return Ok(());
     }
+    {
+        // In the cache, where a page may reach over blocks that have no place on disk yet.
+        let inode: &Inode = lock;
+        lock.truncate_pagecache(&InvalidateLock::new(inode), size);
+    }
+    // On disk: the rest of the last block.
     let block_end = lock.sb().round_up(size);
     lock.zero_range(size, block_end.min(pos).saturating_sub(size))
 }

@@ -48,7 +48,7 @@ impl vfs::dir::Operations for Notblk {
         dir::add(&transaction, dir, name, new.ino(), file_type(new.mode()))?;
         new.set_nlink(1);
         new.mark_dirty();
-        sync_dir(dir)?;
+        sync_made(dir);
         Ok(new)
     }
 
@@ -62,27 +62,25 @@ impl vfs::dir::Operations for Notblk {
         new.set_kind(&Kind::Directory)?;
         dir::make_empty(&transaction, &new, dir)?;
         new.set_size(dir.sb().block_bytes());
-        dir::add(&transaction, dir, name, new.ino(), FT_DIR)?;
-        // For its name and for its `.`; its `..` is a link to the parent.
+        // Its `..` is a link to the parent.
+        dir.inc_link()?;
+        dir::add(&transaction, dir, name, new.ino(), FT_DIR).inspect_err(|_| dir.dec_link())?;
+        // For its name and for its `.`.
         new.set_nlink(2);
         new.mark_dirty();
-        dir.inc_link()?;
-        sync_dir(dir)?;
+        sync_made(dir);
         Ok(new)
     }
 
     fn link(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
         let transaction = Transaction::start(dir.sb());
-        dir::add(
-            &transaction,
-            dir,
-            name,
-            inode.ino(),
-            file_type(inode.mode()),
-        )?;
-        inode.touch_ctime();
+        let file_type = file_type(inode.mode());
         inode.inc_link()?;
-        sync_dir(dir)
+        dir::add(&transaction, dir, name, inode.ino(), file_type)
+            .inspect_err(|_| inode.dec_link())?;
+        inode.touch_ctime();
+        sync_made(dir);
+        Ok(())
     }
 
     fn unlink(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
@@ -149,16 +147,18 @@ impl vfs::dir::Operations for Notblk {
                 target.dec_link();
             }
             None => {
-                dir::add(
-                    &transaction,
-                    to.dir,
-                    to.name,
-                    inode.ino(),
-                    file_type(inode.mode()),
-                )?;
-                if is_dir && moves {
+                let new_dotdot = is_dir && moves;
+                if new_dotdot {
                     to.dir.inc_link()?;
                 }
+                let file_type = file_type(inode.mode());
+                dir::add(&transaction, to.dir, to.name, inode.ino(), file_type).inspect_err(
+                    |_| {
+                        if new_dotdot {
+                            to.dir.dec_link();
+                        }
+                    },
+                )?;
             }
         }
         inode.touch_ctime();
@@ -183,6 +183,18 @@ impl vfs::dir::Operations for Notblk {
 fn find_dotdot(dir: &Inode) -> Result<dir::Place<'_>> {
     find(dir, b"..")?
         .ok_or_else(|| error::report(dir.sb(), fmt!("directory {}: has no ..", dir.ino())))
+}
+
+/// As [`sync_dir`], for a name that has just been made: it is there whether the disk takes it or not, so the call
+/// succeeds; the next `fsync` of the directory tells of the error.
+fn sync_made(dir: &Inode) {
+    if let Err(e) = sync_dir(dir) {
+        pr_err!(
+            "({}): directory {}: not synced: {e:?}\n",
+            dir.sb().id(),
+            dir.ino()
+        );
+    }
 }
 
 /// With `-o sync`, `dirsync`, or the directory's own flag: names are on disk before the call returns.
