@@ -70,7 +70,9 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
         order.push_str("notblk");
         for name in modules::depends(&module)? {
             // A dependency's own dependencies go first; those of the base are in `order` already.
-            let line = order.lines().find(|line| line.split(' ').next() == Some(&name));
+            let line = order
+                .lines()
+                .find(|line| line.split(' ').next() == Some(&name));
             let more = line.map_or(String::new(), |line| line.replacen(&name, "", 1));
             order.push_str(&format!("{more} {name}"));
         }
@@ -84,10 +86,17 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
 /// The cached part: a directory with `base.cpio` and `order`.
 fn base(ctx: &Ctx, parts: &Parts) -> Result<PathBuf> {
     let agent = cache::sha256(parts.agent)?;
-    let fsx = parts.fsx.map(cache::sha256).transpose()?.unwrap_or_default();
+    let fsx = parts
+        .fsx
+        .map(cache::sha256)
+        .transpose()?
+        .unwrap_or_default();
     let toolbox = parts.toolbox.root.to_string_lossy();
     let modules = parts.kernel.modules.to_string_lossy();
-    let entry = format!("initramfs-{}", cache::key(&[RECIPE, &agent, &fsx, &toolbox, &modules]));
+    let entry = format!(
+        "initramfs-{}",
+        cache::key(&[RECIPE, &agent, &fsx, &toolbox, &modules])
+    );
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "packs the initramfs", SPACE, |dir| {
             let step = ctx.ui.step("initramfs", "packing");
@@ -111,11 +120,27 @@ fn make_base(parts: &Parts) -> Result<(Archive, String)> {
         archive.file("/usr/bin/fsx", 0o755, read(fsx)?);
     }
     // By their paths, because busybox's shell prefers its own applets, of which `mke2fs` is one.
-    archive.file("/usr/sbin/mkfs.notblk", 0o755, b"#!/bin/sh\nexec /usr/sbin/mke2fs -t ext2 \"$@\"\n".to_vec());
-    archive.file("/usr/sbin/fsck.notblk", 0o755, b"#!/bin/sh\nexec /usr/sbin/e2fsck \"$@\"\n".to_vec());
+    archive.file(
+        "/usr/sbin/mkfs.notblk",
+        0o755,
+        b"#!/bin/sh\nexec /usr/sbin/mke2fs -t ext2 \"$@\"\n".to_vec(),
+    );
+    archive.file(
+        "/usr/sbin/fsck.notblk",
+        0o755,
+        b"#!/bin/sh\nexec /usr/sbin/e2fsck \"$@\"\n".to_vec(),
+    );
     archive.symlink("/usr/bin/sh", "busybox");
-    archive.file("/etc/mke2fs.conf", 0o644, read(&parts.toolbox.root.join("etc/mke2fs.conf"))?);
-    for path in PROGRAMS.iter().map(|p| (*p).to_owned()).chain(libraries(parts.toolbox)?) {
+    archive.file(
+        "/etc/mke2fs.conf",
+        0o644,
+        read(&parts.toolbox.root.join("etc/mke2fs.conf"))?,
+    );
+    for path in PROGRAMS
+        .iter()
+        .map(|p| (*p).to_owned())
+        .chain(libraries(parts.toolbox)?)
+    {
         archive.file(&path, 0o755, read(&parts.toolbox.root.join(&path[1..]))?);
     }
     let order = add_modules(parts, &mut archive)?;
@@ -129,7 +154,12 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// The shared libraries of the programs, as the toolbox's own loader finds them.
 fn libraries(toolbox: &Toolbox) -> Result<BTreeSet<String>> {
     // A static program makes ldd fail as a whole, though it answers for the others; so its answer is what counts.
-    let output = toolbox.command("ldd").args(PROGRAMS).cwd("/").build().output()?;
+    let output = toolbox
+        .command("ldd")
+        .args(PROGRAMS)
+        .cwd("/")
+        .build()
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let found: BTreeSet<String> = text
         .lines()

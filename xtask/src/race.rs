@@ -78,16 +78,32 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
             1 => "race".to_owned(),
             all => format!("race {number} of {all}"),
         };
-        let step = ctx.ui.step(&name, &format!("booting {} ({accel})", guest.kernel.release));
+        let step = ctx.ui.step(
+            &name,
+            &format!("booting {} ({accel})", guest.kernel.release),
+        );
         let mut rows: Vec<RaceRow> = Vec::new();
-        let work = Work::Race { rows: specs.clone() };
-        let outcome = guest.boot(ctx, "race", work, Some(limit(&specs)), Some(&step), |event| {
-            if let Event::Row(row) = event {
-                rows.push(row.clone());
-            }
-            Ok(())
-        })?;
-        step.done(&format!("{} rows, booted in {:.1} s", rows.len(), outcome.boot_time.as_secs_f64()));
+        let work = Work::Race {
+            rows: specs.clone(),
+        };
+        let outcome = guest.boot(
+            ctx,
+            "race",
+            work,
+            Some(limit(&specs)),
+            Some(&step),
+            |event| {
+                if let Event::Row(row) = event {
+                    rows.push(row.clone());
+                }
+                Ok(())
+            },
+        )?;
+        step.done(&format!(
+            "{} rows, booted in {:.1} s",
+            rows.len(),
+            outcome.boot_time.as_secs_f64()
+        ));
         if args.format == Format::Table {
             print!("{}", table::render(&rows));
         }
@@ -145,7 +161,10 @@ fn limit(specs: &[RaceSpec]) -> Duration {
         let iterations = u32::try_from(spec.iterations).unwrap_or(u32::MAX);
         Duration::from_secs(60).saturating_add(iteration.saturating_mul(iterations))
     };
-    specs.iter().map(each).fold(Duration::from_secs(120), Duration::saturating_add)
+    specs
+        .iter()
+        .map(each)
+        .fold(Duration::from_secs(120), Duration::saturating_add)
 }
 
 /// Everything, for programs.

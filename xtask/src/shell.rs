@@ -26,17 +26,25 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     let work = match args.command {
         Some(command) => Work::Command { command },
         None if std::io::stdin().is_terminal() => Work::Shell,
-        None => return Err(Exit::usage("a prompt needs a terminal").hint("use -c CMD").into()),
+        None => {
+            return Err(Exit::usage("a prompt needs a terminal")
+                .hint("use -c CMD")
+                .into())
+        }
     };
     let guest = Guest::prepare(ctx, &args.guest, true)?;
     let interactive = work == Work::Shell;
     let step = match interactive {
         // The terminal is the guest's: no spinner.
         true => {
-            ctx.ui.note("booting; leave with `exit`, Ctrl-A x ends the machine");
+            ctx.ui
+                .note("booting; leave with `exit`, Ctrl-A x ends the machine");
             None
         }
-        false => Some(ctx.ui.step("guest", &format!("booting {}", guest.kernel.release))),
+        false => Some(
+            ctx.ui
+                .step("guest", &format!("booting {}", guest.kernel.release)),
+        ),
     };
     let mut code = None;
     let outcome = guest.boot(ctx, "shell", work, None, step.as_ref(), |event| {

@@ -51,9 +51,12 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         .filter(|test| args.names.is_empty() || args.names.iter().any(|name| test.contains(name)))
         .collect();
     if chosen.is_empty() {
-        return Err(Exit::usage(format!("no guest test is called {}", args.names.join(" or ")))
-            .hint("`cargo xtask test --list` prints their names")
-            .into());
+        return Err(Exit::usage(format!(
+            "no guest test is called {}",
+            args.names.join(" or ")
+        ))
+        .hint("`cargo xtask test --list` prints their names")
+        .into());
     }
     if args.list {
         chosen.iter().for_each(|test| println!("{test}"));

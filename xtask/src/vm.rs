@@ -94,18 +94,29 @@ impl Outcome {
     pub fn report(&self, ctx: &Ctx) -> Option<Code> {
         for lines in &self.splats {
             ctx.ui.print("the guest's kernel reported:");
-            lines.iter().for_each(|line| ctx.ui.print(&format!("    {line}")));
+            lines
+                .iter()
+                .for_each(|line| ctx.ui.print(&format!("    {line}")));
         }
         let (line, code) = match &self.end {
             End::Done => (None, None),
-            End::Broken(text) => (Some(format!("the guest's agent failed: {text}")), Some(Code::HOST)),
-            End::Died => (Some("the guest ended before its job was done".to_owned()), Some(Code::HOST)),
+            End::Broken(text) => (
+                Some(format!("the guest's agent failed: {text}")),
+                Some(Code::HOST),
+            ),
+            End::Died => (
+                Some("the guest ended before its job was done".to_owned()),
+                Some(Code::HOST),
+            ),
             End::Hung(step) => (Some(format!("the guest hangs: {step}")), Some(Code::HANG)),
         };
         if let Some(line) = line {
             if matches!(self.end, End::Died | End::Hung(_)) {
-                ctx.ui.print(&format!("the end of its console ({}):", self.log.display()));
-                self.console.iter().for_each(|line| ctx.ui.print(&format!("    {line}")));
+                ctx.ui
+                    .print(&format!("the end of its console ({}):", self.log.display()));
+                self.console
+                    .iter()
+                    .for_each(|line| ctx.ui.print(&format!("    {line}")));
             }
             ctx.ui.print(&format!("error: {line}"));
         }
@@ -161,11 +172,15 @@ pub fn run(
         match &event {
             Event::Ready { version, .. } => {
                 if *version != VERSION {
-                    return Err(Exit::host("the initramfs holds another version of the agent").into());
+                    return Err(
+                        Exit::host("the initramfs holds another version of the agent").into(),
+                    );
                 }
                 let mut text = serde_json::to_string(job)?;
                 text.push('\n');
-                (&ours).write_all(text.as_bytes()).context("cannot send the job")?;
+                (&ours)
+                    .write_all(text.as_bytes())
+                    .context("cannot send the job")?;
             }
             Event::Step { name, .. } => {
                 if let Some(step) = step {
@@ -202,17 +217,26 @@ pub fn run(
 
     let text = std::fs::read(&log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let all: Vec<&str> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
     if splats.is_empty() && end != End::Done {
         splats.extend(console_splat(&all));
     }
-    let console = all[all.len().saturating_sub(TAIL)..].iter().map(|&line| line.to_owned()).collect();
+    let console = all[all.len().saturating_sub(TAIL)..]
+        .iter()
+        .map(|&line| line.to_owned())
+        .collect();
     Ok(Outcome {
         end,
         splats,
         console,
         log,
-        boot_time: watch.ready.map_or(started.elapsed(), |ready| ready - started),
+        boot_time: watch
+            .ready
+            .map_or(started.elapsed(), |ready| ready - started),
     })
 }
 
@@ -269,7 +293,8 @@ impl Watch {
             }
             Event::Step { name, limit_secs } => {
                 self.step.clone_from(name);
-                self.limit = (*limit_secs > 0).then(|| self.accel.scale(Duration::from_secs(*limit_secs)));
+                self.limit =
+                    (*limit_secs > 0).then(|| self.accel.scale(Duration::from_secs(*limit_secs)));
             }
             _ => {}
         }
@@ -280,7 +305,10 @@ impl Watch {
     fn late(&self) -> Option<String> {
         let now = Instant::now();
         if self.whole.is_some_and(|whole| now > whole) {
-            return Some(format!("the time for the whole run is up, in {}", self.step));
+            return Some(format!(
+                "the time for the whole run is up, in {}",
+                self.step
+            ));
         }
         let limit = self.limit?;
         (now > self.deadline?).then(|| format!("{}: nothing for {} s", self.step, limit.as_secs()))
@@ -295,20 +323,30 @@ mod tests {
     fn each_step_gets_its_own_time() {
         let mut watch = Watch::new(None, Accel::Kvm);
         assert_eq!(watch.late(), None);
-        watch.saw(&Event::Step { name: "race".into(), limit_secs: 7 });
+        watch.saw(&Event::Step {
+            name: "race".into(),
+            limit_secs: 7,
+        });
         assert_eq!(watch.limit, Some(Duration::from_secs(7)));
         watch.deadline = Some(Instant::now() - Duration::from_millis(1));
         assert_eq!(watch.late().as_deref(), Some("race: nothing for 7 s"));
         watch.saw(&Event::Progress { done: 1, total: 2 });
         assert_eq!(watch.late(), None, "a sign of life renews the time");
-        watch.saw(&Event::Step { name: "shell".into(), limit_secs: 0 });
+        watch.saw(&Event::Step {
+            name: "shell".into(),
+            limit_secs: 0,
+        });
         assert_eq!(watch.late(), None);
         assert_eq!(watch.deadline, None);
     }
 
     #[test]
     fn a_panic_is_found_on_the_console() {
-        let lines = ["[ 1.0] notblk: mounted", "[ 2.0] Kernel panic - not syncing: x", "[ 2.1] CPU: 0"];
+        let lines = [
+            "[ 1.0] notblk: mounted",
+            "[ 2.0] Kernel panic - not syncing: x",
+            "[ 2.1] CPU: 0",
+        ];
         assert_eq!(console_splat(&lines).unwrap().len(), 2);
         assert_eq!(console_splat(&lines[..1]), None);
     }

@@ -26,7 +26,11 @@ impl<'a> Store<'a> {
     pub fn open(toolbox: &'a Toolbox, directory: &Path) -> Result<Self> {
         let mut files = HashMap::new();
         find(&directory.join("kernel"), &mut files)?;
-        ensure!(!files.is_empty(), "{} holds no modules", directory.display());
+        ensure!(
+            !files.is_empty(),
+            "{} holds no modules",
+            directory.display()
+        );
         Ok(Store { toolbox, files })
     }
 
@@ -72,7 +76,12 @@ impl<'a> Store<'a> {
             .output()
             .context("cannot run xz in the toolbox")?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "xz {}: {}", path.display(), errors.trim());
+        ensure!(
+            output.status.success(),
+            "xz {}: {}",
+            path.display(),
+            errors.trim()
+        );
         Ok(output.stdout)
     }
 }
@@ -116,7 +125,9 @@ pub fn info(module: &[u8], name: &str) -> Result<Option<String>> {
     let section = elf
         .section_by_name(".modinfo")
         .context("a kernel module has no .modinfo")?;
-    let data = section.data().context("a kernel module has a broken .modinfo")?;
+    let data = section
+        .data()
+        .context("a kernel module has a broken .modinfo")?;
     let value = data.split(|&byte| byte == 0).find_map(|entry| {
         let entry = String::from_utf8_lossy(entry);
         let (key, value) = entry.split_once('=')?;

@@ -5,8 +5,20 @@
 use notblk_protocol::RaceRow;
 
 const HEAD: [&str; 14] = [
-    "story", "driver", "kernel", "drain", "delay", "iterations", "fallbacks", "drains", "waited", "EIO", "corrupt",
-    "log lines", "rate", "per s",
+    "story",
+    "driver",
+    "kernel",
+    "drain",
+    "delay",
+    "iterations",
+    "fallbacks",
+    "drains",
+    "waited",
+    "EIO",
+    "corrupt",
+    "log lines",
+    "rate",
+    "per s",
 ];
 /// Columns of words; the others hold figures, which stand to the right.
 const WORDS: usize = 4;
@@ -73,7 +85,10 @@ mod tests {
 
     #[test]
     fn columns_stand_under_their_heads() {
-        let text = render(&[row(Story::Seed, Some(false), 38), row(Story::Folio, None, 0)]);
+        let text = render(&[
+            row(Story::Seed, Some(false), 38),
+            row(Story::Folio, None, 0),
+        ]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         let end = lines[0].find(" EIO").unwrap() + 4;

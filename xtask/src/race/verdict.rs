@@ -66,19 +66,39 @@ fn shows(row: &RaceRow) -> bool {
 
 /// The judgement of a driver that can do without the drain.
 fn both_ways(runs: &[Vec<RaceRow>]) -> (bool, String) {
-    let with: Vec<&RaceRow> = runs.iter().flatten().filter(|row| row.spec.drain == Some(true)).collect();
-    if let Some(row) = with.iter().find(|row| row.fallbacks < Some(row.iterations) || row.drains == Some(0)) {
-        return (false, format!("{}: the driver did not fall back and drain, so nothing is shown", row.spec.story));
+    let with: Vec<&RaceRow> = runs
+        .iter()
+        .flatten()
+        .filter(|row| row.spec.drain == Some(true))
+        .collect();
+    if let Some(row) = with
+        .iter()
+        .find(|row| row.fallbacks < Some(row.iterations) || row.drains == Some(0))
+    {
+        return (
+            false,
+            format!(
+                "{}: the driver did not fall back and drain, so nothing is shown",
+                row.spec.story
+            ),
+        );
     }
     let iterations: u64 = with.iter().map(|row| row.iterations).sum();
-    let bad: u64 = with.iter().map(|row| row.eio.max(row.log_lines.min(1))).sum();
+    let bad: u64 = with
+        .iter()
+        .map(|row| row.eio.max(row.log_lines.min(1)))
+        .sum();
     let stories = Story::ALL.into_iter().filter(|story| has(runs, *story));
     let mut rarely = false;
     let mut words = Vec::new();
     for story in stories {
         let shown = runs
             .iter()
-            .filter(|rows| rows.iter().any(|row| row.spec.story == story && row.spec.drain == Some(false) && row.eio > 0))
+            .filter(|rows| {
+                rows.iter().any(|row| {
+                    row.spec.story == story && row.spec.drain == Some(false) && row.eio > 0
+                })
+            })
             .count();
         // Nine runs of ten, and the only one of one.
         rarely |= shown * 10 < runs.len() * 9;
@@ -101,8 +121,14 @@ fn control(runs: &[Vec<RaceRow>]) -> (bool, String) {
     let eio: u64 = runs.iter().flatten().map(|row| row.eio).sum();
     let shown = runs.iter().flatten().any(shows);
     match shown {
-        true => (false, format!("the race appears in {eio} of {iterations} iterations")),
-        false => (true, format!("the race appears in none of {iterations} iterations")),
+        true => (
+            false,
+            format!("the race appears in {eio} of {iterations} iterations"),
+        ),
+        false => (
+            true,
+            format!("the race appears in none of {iterations} iterations"),
+        ),
     }
 }
 
@@ -120,7 +146,11 @@ pub(super) mod tests {
                 iterations: 40,
                 limit_secs: 0,
             },
-            driver: if drain.is_some() { Driver::Notblk } else { Driver::Ext4 },
+            driver: if drain.is_some() {
+                Driver::Notblk
+            } else {
+                Driver::Ext4
+            },
             kernel: "7.3.4+deb13-amd64".into(),
             iterations: 40,
             overwrites: 900,
@@ -153,8 +183,14 @@ pub(super) mod tests {
     #[test]
     fn passes_only_where_the_drain_makes_the_difference_in_every_story() {
         assert!(passes(&[run([39, 1], [0, 0])]));
-        assert!(!passes(&[run([39, 0], [0, 0])]), "one story does not show it");
-        assert!(!passes(&[run([39, 40], [0, 1])]), "it appears in spite of the drain");
+        assert!(
+            !passes(&[run([39, 0], [0, 0])]),
+            "one story does not show it"
+        );
+        assert!(
+            !passes(&[run([39, 40], [0, 1])]),
+            "it appears in spite of the drain"
+        );
     }
 
     #[test]

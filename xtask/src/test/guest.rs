@@ -29,7 +29,13 @@ pub fn list(guest: &Guest) -> Result<Vec<String>> {
 }
 
 /// Runs the tests given.
-pub fn run(ctx: &Ctx, guest: &Guest, tests: &[String], seed: u64, report: &mut Report) -> Result<()> {
+pub fn run(
+    ctx: &Ctx,
+    guest: &Guest,
+    tests: &[String],
+    seed: u64,
+    report: &mut Report,
+) -> Result<()> {
     let mut left: VecDeque<String> = tests.iter().cloned().collect();
     while !left.is_empty() {
         boot(ctx, guest, &mut left, seed, report)?;
@@ -38,12 +44,24 @@ pub fn run(ctx: &Ctx, guest: &Guest, tests: &[String], seed: u64, report: &mut R
 }
 
 /// One boot for the tests given, of which those that were run are taken.
-fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, report: &mut Report) -> Result<()> {
+fn boot(
+    ctx: &Ctx,
+    guest: &Guest,
+    tests: &mut VecDeque<String>,
+    seed: u64,
+    report: &mut Report,
+) -> Result<()> {
     let what = match tests.len() {
         1 => tests[0].clone(),
         many => format!("{many} tests"),
     };
-    let step = ctx.ui.step("guest tests", &format!("booting {} ({}) for {what}", guest.kernel.release, guest.accel));
+    let step = ctx.ui.step(
+        "guest tests",
+        &format!(
+            "booting {} ({}) for {what}",
+            guest.kernel.release, guest.accel
+        ),
+    );
     let work = Work::Test(TestSpec {
         names: tests.iter().cloned().collect(),
         seed,
@@ -51,11 +69,20 @@ fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, repor
     let mut failed_here = false;
     let mut began = Instant::now();
     let outcome = guest.boot(ctx, "test", work, Some(LIMIT), Some(&step), |event| {
-        if let Event::Test { name, verdict, millis } = event {
-            ensure!(tests.front() == Some(name), "the agent reports {name}, which was not its turn");
+        if let Event::Test {
+            name,
+            verdict,
+            millis,
+        } = event
+        {
+            ensure!(
+                tests.front() == Some(name),
+                "the agent reports {name}, which was not its turn"
+            );
             tests.pop_front();
             failed_here |= matches!(verdict, Verdict::Failed(_));
-            ctx.ui.suspend(|| report.add(name, verdict, Duration::from_millis(*millis)));
+            ctx.ui
+                .suspend(|| report.add(name, verdict, Duration::from_millis(*millis)));
             began = Instant::now();
         }
         Ok(())
@@ -77,11 +104,19 @@ fn boot(ctx: &Ctx, guest: &Guest, tests: &mut VecDeque<String>, seed: u64, repor
         }
     } else if !failed_here {
         // Only a test that left a warning behind ends a boot early.
-        ensure!(tests.is_empty(), "the agent is done, but said nothing about {}", tests[0]);
+        ensure!(
+            tests.is_empty(),
+            "the agent is done, but said nothing about {}",
+            tests[0]
+        );
     }
     if code == Some(Code::SPLAT) && !failed_here && outcome.end == End::Done {
         // Logged outside of any test: between two, or while the module was loaded.
-        report.add("guest log", &Verdict::Failed("the kernel reported a warning".into()), Duration::ZERO);
+        report.add(
+            "guest log",
+            &Verdict::Failed("the kernel reported a warning".into()),
+            Duration::ZERO,
+        );
     }
     step.done("powered off");
     Ok(())

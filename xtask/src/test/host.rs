@@ -13,7 +13,13 @@ use crate::process::{self, Manner};
 use super::report::Report;
 
 /// The packages.
-const PACKAGES: [&str; 5] = ["notblk-format", "notblk-host-tests", "notblk-protocol", "notblk-agent", "xtask"];
+const PACKAGES: [&str; 5] = [
+    "notblk-format",
+    "notblk-host-tests",
+    "notblk-protocol",
+    "notblk-agent",
+    "xtask",
+];
 
 /// Runs them all.
 pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
@@ -38,10 +44,23 @@ fn one(ctx: &Ctx, package: &str, report: &mut Report) -> Result<()> {
         }
     }
     let started = Instant::now();
-    let outcome = process::run_any(&step, &log, &format!("testing {package}"), &mut command, Manner::Firm)?;
-    let text = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let outcome = process::run_any(
+        &step,
+        &log,
+        &format!("testing {package}"),
+        &mut command,
+        Manner::Firm,
+    )?;
+    let text =
+        fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
     let (passed, failed, skipped) = counts(&text);
-    report.add_many(&format!("host {package}"), passed, failed, skipped, started.elapsed());
+    report.add_many(
+        &format!("host {package}"),
+        passed,
+        failed,
+        skipped,
+        started.elapsed(),
+    );
     if !outcome.status.success() {
         text.lines().for_each(|line| println!("         {line}"));
         if failed == 0 {
@@ -50,7 +69,11 @@ fn one(ctx: &Ctx, package: &str, report: &mut Report) -> Result<()> {
     } else if passed == 0 {
         bail!("{package} has no tests");
     }
-    println!("{}   {package}: {passed} tests ({:.1} s)", if failed == 0 { "passed" } else { "FAILED" }, started.elapsed().as_secs_f64());
+    println!(
+        "{}   {package}: {passed} tests ({:.1} s)",
+        if failed == 0 { "passed" } else { "FAILED" },
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -59,7 +82,10 @@ fn counts(text: &str) -> (usize, usize, usize) {
     let mut sum = (0, 0, 0);
     for line in text.lines().filter(|line| line.starts_with("test result:")) {
         let number = |what: &str| {
-            let words: Vec<&str> = line.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+            let words: Vec<&str> = line
+                .split([' ', ';'])
+                .filter(|word| !word.is_empty())
+                .collect();
             let at = words.iter().position(|word| *word == what)?;
             words.get(at.checked_sub(1)?)?.parse::<usize>().ok()
         };

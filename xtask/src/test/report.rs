@@ -53,7 +53,14 @@ impl Report {
     }
 
     /// Many tests of a group have ended, with no more known than their number.
-    pub fn add_many(&mut self, group: &str, passed: usize, failed: usize, skipped: usize, time: Duration) {
+    pub fn add_many(
+        &mut self,
+        group: &str,
+        passed: usize,
+        failed: usize,
+        skipped: usize,
+        time: Duration,
+    ) {
         let entry = self.groups.entry(group.to_owned()).or_default();
         entry.passed += passed;
         entry.failed += failed;
@@ -68,7 +75,13 @@ impl Report {
 
     /// Prints the table and the closing line; returns the exit code.
     pub fn close(self) -> Code {
-        let width = self.groups.keys().map(String::len).max().unwrap_or(0).max(5);
+        let width = self
+            .groups
+            .keys()
+            .map(String::len)
+            .max()
+            .unwrap_or(0)
+            .max(5);
         println!("\n{:width$}  passed  failed  skipped     time", "group");
         let mut sum = Group::default();
         for (name, group) in &self.groups {
@@ -86,7 +99,10 @@ impl Report {
         if !self.failures.is_empty() {
             println!("\nfailed: {}", self.failures.join(", "));
         }
-        println!("\n{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+        println!(
+            "\n{} passed, {} failed, {} skipped",
+            sum.passed, sum.failed, sum.skipped
+        );
         match (self.worst, sum.failed, sum.passed) {
             (Some(code), _, _) => code,
             // Nothing passed: nothing is shown.
@@ -104,7 +120,11 @@ trait Gravity {
 impl Gravity for Option<Code> {
     fn max_by_gravity(self, other: Code) -> Self {
         // A splat says more than a hang, and a hang more than a set-up that failed.
-        let gravity = |code: Code| [Code::HOST, Code::HANG, Code::SPLAT].iter().position(|&known| known == code);
+        let gravity = |code: Code| {
+            [Code::HOST, Code::HANG, Code::SPLAT]
+                .iter()
+                .position(|&known| known == code)
+        };
         match self {
             Some(code) if gravity(code) >= gravity(other) => Some(code),
             _ => Some(other),
@@ -127,13 +147,22 @@ mod tests {
     #[test]
     fn one_failure_fails_all() {
         let failed = Verdict::Failed("why".into());
-        assert_eq!(report(&[Verdict::Passed, Verdict::Passed]).close(), Code::PASSED);
-        assert_eq!(report(&[Verdict::Passed, failed]).close(), Code::TEST_FAILED);
+        assert_eq!(
+            report(&[Verdict::Passed, Verdict::Passed]).close(),
+            Code::PASSED
+        );
+        assert_eq!(
+            report(&[Verdict::Passed, failed]).close(),
+            Code::TEST_FAILED
+        );
     }
 
     #[test]
     fn nothing_but_skipped_tests_is_no_pass() {
-        assert_eq!(report(&[Verdict::Skipped("why".into())]).close(), Code::TEST_FAILED);
+        assert_eq!(
+            report(&[Verdict::Skipped("why".into())]).close(),
+            Code::TEST_FAILED
+        );
         assert_eq!(report(&[]).close(), Code::TEST_FAILED);
     }
 

@@ -44,7 +44,8 @@ impl Accel {
         if rustix::fs::access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_err() {
             return Ok(Accel::Tcg);
         }
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("which boot this is")?;
+        let boot =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").context("which boot this is")?;
         let kept = ctx.cache.work_dir("accel")?.join("kvm");
         let works = format!("works {boot}");
         let fails = format!("fails {boot}");
@@ -100,14 +101,30 @@ fn kvm_boots(toolbox: &Toolbox, kernel: &Kernel) -> Result<bool> {
         .command("qemu-system-x86_64")
         .cwd("/")
         .bind(&kernel.vmlinuz)
-        .args(["-accel", "kvm", "-cpu", "host", "-machine", "q35", "-nodefaults", "-display", "none"])
+        .args([
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-machine",
+            "q35",
+            "-nodefaults",
+            "-display",
+            "none",
+        ])
         .args(["-m", "512", "-no-reboot", "-kernel"])
         .arg(&kernel.vmlinuz)
         .args(["-append", "console=ttyS0 panic=-1", "-chardev"])
-        .arg(format!("file,id=console,append=on,path={}", qemu::path_of(&log)?))
+        .arg(format!(
+            "file,id=console,append=on,path={}",
+            qemu::path_of(&log)?
+        ))
         .args(["-serial", "chardev:console"])
         .build();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone()?);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.try_clone()?);
     let mut group = Group::spawn(&mut command)?;
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {

@@ -68,7 +68,12 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         .bind(&machine.kernel.vmlinuz)
         .args(["-machine", "q35", "-nodefaults", "-no-user-config"])
         .args(["-accel", accel.argument(), "-cpu", cpu])
-        .args(["-smp", &machine.cpus.to_string(), "-m", &machine.memory.to_string()])
+        .args([
+            "-smp",
+            &machine.cpus.to_string(),
+            "-m",
+            &machine.memory.to_string(),
+        ])
         .args(["-display", "none", "-no-reboot", "-kernel"])
         .arg(&machine.kernel.vmlinuz)
         .args(["-initrd", &path_of(&initramfs)?, "-append", CMDLINE]);
@@ -86,7 +91,8 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         disk.set_len(mib << 20).context("cannot make a disk")?;
         // Requests go through QEMU's thread pool, so they are under way for a while and end out of order, as on a real
         // disk; flushes have nothing to do, because the disk never outlives QEMU.
-        let mut drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads,discard=unmap");
+        let mut drive =
+            format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads,discard=unmap");
         if number == 1 && machine.slow_disk {
             drive = format!("{drive},{SLOW}");
         }
@@ -103,7 +109,9 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         // Ctrl-C belongs to the guest; Ctrl-A x ends QEMU.
         true => command
             .arg("-chardev")
-            .arg(format!("stdio,id=console,mux=on,signal=off,logfile={path},logappend=on"))
+            .arg(format!(
+                "stdio,id=console,mux=on,signal=off,logfile={path},logappend=on"
+            ))
             .args(["-serial", "chardev:console", "-mon", "chardev=console"]),
         false => command
             .arg("-chardev")
@@ -113,7 +121,10 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
     let mut command = command.build();
     if !machine.interactive {
         // What QEMU itself complains about stands in the same log.
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log.try_clone()?);
     }
     Ok(Qemu {
         command,

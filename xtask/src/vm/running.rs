@@ -34,7 +34,9 @@ impl Running {
     pub fn has_ended(&mut self) -> Result<bool> {
         match self {
             Running::Apart(group) => Ok(group.try_wait()?.is_some()),
-            Running::OnTerminal(child, _) => Ok(child.try_wait().context("cannot wait for QEMU")?.is_some()),
+            Running::OnTerminal(child, _) => {
+                Ok(child.try_wait().context("cannot wait for QEMU")?.is_some())
+            }
         }
     }
 
@@ -43,7 +45,8 @@ impl Running {
         match self {
             Running::Apart(group) => group.end(),
             Running::OnTerminal(child, before) => {
-                if let (Ok(None), Some(pid)) = (child.try_wait(), Pid::from_raw(child.id() as i32)) {
+                if let (Ok(None), Some(pid)) = (child.try_wait(), Pid::from_raw(child.id() as i32))
+                {
                     // bubblewrap takes QEMU down with it. A failure means that it is gone already.
                     let _ = kill_process(pid, Signal::TERM);
                 }
