@@ -2,9 +2,9 @@
 
 //! The guest's initramfs.
 //!
-//! Two cpio archives one after the other, which the kernel unpacks in turn. The first holds what seldom changes (agent,
-//! e2fsprogs and busybox with their libraries, the kernel's own modules) and is cached; the second, made for each boot,
-//! holds the module under test. Neither is compressed: unpacking would cost more under TCG than reading.
+//! Two cpio archives one after the other, which the kernel unpacks in turn. The first holds what seldom changes
+//! (e2fsprogs and busybox with their libraries, the kernel's own modules) and is cached; the second, made for each run,
+//! holds the agent and the module under test. Neither is compressed: unpacking would cost more under TCG than reading.
 
 mod cpio;
 mod modules;
@@ -23,7 +23,7 @@ use crate::toolbox::Toolbox;
 use cpio::Archive;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -63,6 +63,10 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
     let mut bytes = fs::read(base.join("base.cpio")).context("cannot read the initramfs")?;
     let mut order = fs::read_to_string(base.join("order")).context("cannot read the initramfs")?;
     let mut overlay = Archive::default();
+    overlay.file("/init", 0o755, read(parts.agent)?);
+    if let Some(fsx) = parts.fsx {
+        overlay.file("/usr/bin/fsx", 0o755, read(fsx)?);
+    }
     if let Some(path) = parts.module {
         build::check_module(path, parts.kernel)?;
         let module = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -85,18 +89,9 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
 
 /// The cached part: a directory with `base.cpio` and `order`.
 fn base(ctx: &Ctx, parts: &Parts) -> Result<PathBuf> {
-    let agent = cache::sha256(parts.agent)?;
-    let fsx = parts
-        .fsx
-        .map(cache::sha256)
-        .transpose()?
-        .unwrap_or_default();
     let toolbox = parts.toolbox.root.to_string_lossy();
     let modules = parts.kernel.modules.to_string_lossy();
-    let entry = format!(
-        "initramfs-{}",
-        cache::key(&[RECIPE, &agent, &fsx, &toolbox, &modules])
-    );
+    let entry = format!("initramfs-{}", cache::key(&[RECIPE, &toolbox, &modules]));
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "packs the initramfs", SPACE, |dir| {
             let step = ctx.ui.step("initramfs", "packing");
@@ -114,10 +109,6 @@ fn make_base(parts: &Parts) -> Result<(Archive, String)> {
     archive.character_device("/dev/console", 5, 1);
     for name in ["bin", "sbin", "lib", "lib64"] {
         archive.symlink(&format!("/{name}"), &format!("usr/{name}"));
-    }
-    archive.file("/init", 0o755, read(parts.agent)?);
-    if let Some(fsx) = parts.fsx {
-        archive.file("/usr/bin/fsx", 0o755, read(fsx)?);
     }
     // By their paths, because busybox's shell prefers its own applets, of which `mke2fs` is one.
     archive.file(

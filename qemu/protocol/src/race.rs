@@ -78,7 +78,8 @@ pub struct RaceRow {
     pub corrupt: u64,
     /// What the first of those was.
     pub first_corruption: Option<String>,
-    /// Kernel log lines with [`crate::INVALIDATION_FAILURE`]. Rate-limited by the kernel.
+    /// Kernel log lines with [`crate::INVALIDATION_FAILURE`]. The kernel prints ten a day at most,
+    /// so of the rows of one boot the first has them all: `eio` is what counts.
     pub log_lines: u64,
     /// The driver's own counters over the row; `None` where it has none.
     pub fallbacks: Option<u64>,
