@@ -48,7 +48,6 @@ impl kernel::Module for Module {
                 GFP_KERNEL,
             )
         };
-        let own = register(c"notblk", c"notblk_inode_cache")?;
         let alias = match alias() {
             None => None,
             Some(name) => {
@@ -71,6 +70,8 @@ impl kernel::Module for Module {
                 })?)
             }
         };
+        // Last: from here on somebody may mount, and nothing may fail.
+        let own = register(c"notblk", c"notblk_inode_cache")?;
         pr_info!("loaded\n");
         Ok(Self {
             _own: own,

@@ -68,6 +68,27 @@ pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> R
     })
 }
 
+/// How many blocks a write may count on, those for its indirect blocks aside: so that one that comes to the end of the
+/// space asks for what there is, and is short, rather than fail as a whole.
+///
+/// # Errors
+///
+/// `ENOSPC` where there is nothing.
+pub(super) fn expect(sb: &SuperBlock) -> Result<u32> {
+    let data = sb.data();
+    let reserved = if may_use_reserved() {
+        0
+    } else {
+        u64::from(data.geo.reserved_blocks())
+    };
+    let available = data.space.lock().free_blocks.saturating_sub(reserved);
+    if available == 0 {
+        return Err(ENOSPC);
+    }
+    let indirect = available.min(4).saturating_sub(1);
+    Ok(u32::try_from(available.saturating_sub(indirect)).unwrap_or(u32::MAX))
+}
+
 /// `base + n` in a ring of `len`: the next groups from one on, and around.
 pub(super) fn wrap(base: u32, n: u32, len: u32) -> u32 {
     // In 64 bits, and below `len`. CAST: so it fits.

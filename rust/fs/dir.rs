@@ -120,6 +120,10 @@ pub(super) fn add(
         changed(dir);
         return Ok(());
     }
+    if sb.bytes_of(count.saturating_add(1)) > u64::from(u32::MAX) {
+        // The size of a directory has 32 bits.
+        return Err(EFBIG);
+    }
     // A block more.
     let at = At::Dir(dir.ino(), count);
     let run = {

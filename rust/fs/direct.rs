@@ -88,6 +88,8 @@ struct Plan<'a> {
     lock: Lock<'a>,
     wait: Wait,
     extend: bool,
+    /// `i_size` before the write.
+    size: u64,
 }
 
 /// C: `ext4_dio_write_iter`.
@@ -114,6 +116,7 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
         if done.is_err() || request.len() > 0 {
             buffered::trim_past_eof(lock);
         }
+        lock.isize_extended(plan.size, lock.size());
     }
     drop(plan);
     match done {
@@ -147,6 +150,7 @@ fn write_checks<'a>(request: &mut Request<'a, Notblk, Write>) -> Result<Option<P
                     lock: Lock::Shared(guard),
                     wait: Wait::IfSync,
                     extend,
+                    size: inode.size(),
                 }));
             }
             Lock::Shared(guard) => {
@@ -180,6 +184,7 @@ fn write_checks<'a>(request: &mut Request<'a, Notblk, Write>) -> Result<Option<P
             lock: Lock::Exclusive(lock_exclusive),
             wait,
             extend,
+            size: inode.size(),
         }));
     }
 }

@@ -4,18 +4,15 @@
 //! `ext4_iomap_begin` and `ext4_iomap_alloc` in `fs/ext4/inode.c`.
 
 use super::{
-    balloc::Run,
+    balloc::{self, Run},
     map::{Lookup, Reads},
     truncate, Inode, Notblk, Transaction,
 };
-use crate::vfs::{
-    iomap::{self, Done, Flags, Mapping, Release},
-    locked::InvalidateLock,
-};
+use crate::vfs::iomap::{self, Flags, Mapping};
 use kernel::prelude::*;
 
 impl iomap::Operations for Notblk {
-    fn iomap_begin(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result<Mapping> {
+    fn iomap_begin(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result<(Mapping, u64)> {
         let (lblk, count) = blocks(inode, pos, len)?;
         let reads = if flags.is_nowait() {
             Reads::Cached
@@ -27,19 +24,31 @@ impl iomap::Operations for Notblk {
         } else {
             inode.data().map.lock()
         };
-        let hole = match map.lookup(inode, lblk, count, reads)? {
+        let holes = match map.lookup(inode, lblk, count, reads)? {
             Lookup::Mapped(run) => {
                 let dirty = flags.is_write()
                     && (pos.saturating_add(len) > inode.size() || inode.is_datasync_dirty());
-                return Ok(mapped(inode, lblk, run, false, dirty));
+                return Ok((mapped(inode, lblk, run, false, dirty), map.state()));
             }
             Lookup::Hole(count) => count,
         };
         if !flags.is_write() {
-            return Ok(self::hole(inode, lblk, hole));
+            return Ok((hole(inode, lblk, holes), map.state()));
         }
         if flags.is_nowait() {
             return Err(EAGAIN);
+        }
+        if !flags.is_direct() && !flags.is_fault() {
+            // Readers may look as soon as a block has a place, so a buffered write gets its blocks when it has locked the
+            // folio that they belong to, and no earlier.
+            let count = holes.min(balloc::expect(inode.sb())?);
+            return Ok((
+                Mapping::Reserved {
+                    offset: inode.sb().bytes_of(lblk),
+                    length: inode.sb().bytes_of(count),
+                },
+                map.state(),
+            ));
         }
         if flags.is_direct() && inode.sb().bytes_of(lblk) < inode.size() {
             // The heart of the matter. A block given to a hole inside i_size is readable at once, and shows what the disk
@@ -47,38 +56,65 @@ impl iomap::Operations for Notblk {
             // mark it; this one cannot. The page cache can fill the hole safely, so send the write there.
             return Err(ENOTBLK);
         }
-        let run = map.allocate(&Transaction::start(inode.sb()), inode, lblk, hole)?;
-        Ok(mapped(inode, lblk, run, true, true))
+        // Past i_size, where nobody reads; or a fault, whose folio is locked and complete.
+        let run = map.allocate(&Transaction::start(inode.sb()), inode, lblk, holes)?;
+        Ok((mapped(inode, lblk, run, true, true), map.state()))
     }
 
-    fn iomap_end(inode: &Inode, done: &Done, release: Release<'_>) -> Result {
-        if done.size_changed {
-            inode.mark_dirty();
+    fn size_changed(inode: &Inode) {
+        inode.mark_dirty();
+    }
+
+    fn write_prepare(inode: &Inode, cookie: u64, pos: u64, len: u64) -> Result<Option<u64>> {
+        let (lblk, count) = blocks(inode, pos, len)?;
+        let mut map = inode.data().map.lock();
+        if map.state() != cookie {
+            return Ok(None);
         }
-        // Blocks that a buffered write got and did not fill would show what the disk had. (Direct writes get blocks past
-        // i_size only, and give them back in `direct`; a page fault fills what it gets.)
-        let short = done.new && done.written < done.len;
-        if short && !done.flags.is_direct() && !done.flags.is_fault() {
-            let sb = inode.sb();
-            let start = if done.written == 0 {
-                done.pos.saturating_sub(sb.offset_in_block(done.pos))
-            } else {
-                sb.round_up(done.pos.saturating_add(done.written))
-            };
-            let end = sb.round_up(done.pos.saturating_add(done.len));
-            if start < end {
-                release.unwritten(&InvalidateLock::new(inode), start, end);
+        let transaction = Transaction::start(inode.sb());
+        let mut done = 0;
+        while done < count {
+            // They were holes when the map was in this state.
+            let next = lblk.saturating_add(done);
+            match map.allocate(&transaction, inode, next, count.saturating_sub(done)) {
+                Ok(run) => done = done.saturating_add(run.count),
+                Err(e) => {
+                    drop(map);
+                    truncate::free_range(
+                        &transaction,
+                        inode,
+                        lblk,
+                        u64::from(lblk).saturating_add(u64::from(done)),
+                    );
+                    return Err(e);
+                }
             }
         }
-        Ok(())
+        map.set_fresh(lblk, done);
+        Ok(Some(map.state()))
     }
 
-    fn punch_unwritten(inode: &Inode, pos: u64, len: u64) {
+    fn write_done(inode: &Inode, pos: u64, copied: u64) {
         let sb = inode.sb();
-        if let Ok(start) = u32::try_from(sb.block_of(pos)) {
-            let end = sb.block_of(pos.saturating_add(len));
+        let Some((lblk, count)) = inode.data().map.lock().take_fresh() else {
+            return;
+        };
+        // Blocks that the write did not reach would show what the disk had.
+        let reached = if copied == 0 {
+            sb.block_of(pos)
+        } else {
+            sb.block_of(sb.round_up(pos.saturating_add(copied)))
+        };
+        let end = u64::from(lblk).saturating_add(u64::from(count));
+        if reached < end {
+            // CAST: below `end`, which is a file block.
+            let start = lblk.max(reached as u32);
             truncate::free_range(&Transaction::start(sb), inode, start, end);
         }
+    }
+
+    fn is_valid(inode: &Inode, cookie: u64) -> bool {
+        inode.data().map.lock().state() == cookie
     }
 
     fn writeback_map(inode: &Inode, pos: u64, len: u64) -> Result<Mapping> {

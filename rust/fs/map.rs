@@ -32,6 +32,11 @@ pub(crate) struct BlockMap {
     block: [U32; N_BLOCKS],
     /// File block and device block allocated last: the next file block wants the next device block.
     last: Option<(u32, u32)>,
+    /// Counts changes, so that iomap can tell whether a mapping is still true.
+    state: u64,
+    /// File blocks (first, count) that the buffered write under way got for the folio it has locked. There is one such
+    /// write at a time, by `i_rwsem`.
+    fresh: Option<(u32, u32)>,
 }
 
 /// What the map says of a file block.
@@ -54,7 +59,10 @@ pub(super) enum Reads {
 
 impl BlockMap {
     pub(super) fn set(&mut self, block: [U32; N_BLOCKS]) {
-        *self = Self { block, last: None };
+        *self = Self {
+            block,
+            ..Self::default()
+        };
     }
 
     pub(super) fn raw(&self) -> [U32; N_BLOCKS] {
@@ -171,6 +179,7 @@ impl BlockMap {
                 access.dirty_for(inode);
             }
         }
+        self.state = self.state.wrapping_add(1);
         let behind = branch.data.count.saturating_sub(1);
         self.last = lblk
             .checked_add(behind)
@@ -198,9 +207,25 @@ impl BlockMap {
         }
     }
 
-    /// Forgets where the file grew last, after it shrank.
-    pub(super) fn forget_goal(&mut self) {
+    /// Blocks were taken away: mappings are void, and so is where the file grew last.
+    pub(super) fn shrunk(&mut self) {
         self.last = None;
+        self.state = self.state.wrapping_add(1);
+    }
+
+    /// The number of changes so far.
+    pub(super) fn state(&self) -> u64 {
+        self.state
+    }
+
+    /// Remembers what [`Self::take_fresh`] will want.
+    pub(super) fn set_fresh(&mut self, lblk: u32, count: u32) {
+        self.fresh = Some((lblk, count));
+    }
+
+    /// What the write under way got for its folio.
+    pub(super) fn take_fresh(&mut self) -> Option<(u32, u32)> {
+        self.fresh.take()
     }
 
     /// The pointers in the inode: index, pointer.
@@ -409,6 +434,9 @@ impl Branch {
     /// Gives everything back. What cannot be freed has been reported, and is e2fsck's.
     fn free(&self, transaction: &Transaction<'_>) {
         for &start in self.indirect.iter().take(self.missing) {
+            if let Some(buffer) = transaction.sb().bread_cached(start) {
+                transaction.forget(buffer);
+            }
             let _ = balloc::free(transaction, Run { start, count: 1 });
         }
         if self.data.count > 0 {

@@ -56,7 +56,7 @@ pub(crate) struct SuperData {
     #[pin]
     counters: debugfs::File<Counters>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
-    clean_state: u16,
+    clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
     disk_errors: Errors,
     /// Was mounted read-write, or remounted so, and not read-only by request since.
@@ -92,6 +92,20 @@ impl SuperData {
     /// What is to be done about damage.
     pub(super) fn errors(&self) -> Errors {
         self.options.get().errors.unwrap_or(self.disk_errors)
+    }
+
+    fn clean_state(&self) -> u16 {
+        // CAST: stored from 16 bits.
+        self.clean_state.load(Relaxed) as u16
+    }
+
+    /// A state for the disk, with what has been seen since mount.
+    fn with_error(&self, state: u16) -> u16 {
+        if self.has_error() {
+            state | superblock::STATE_ERROR
+        } else {
+            state
+        }
     }
 
     fn has_error(&self) -> bool {
@@ -168,7 +182,7 @@ impl super_block::Operations for Notblk {
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
-                clean_state: state,
+                clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 writable: Atomic::new(false),
                 error: Atomic::new(false),
@@ -198,7 +212,7 @@ impl super_block::Operations for Notblk {
         let data = sb.data();
         match (sb.is_read_only(), read_only) {
             (false, true) => {
-                write_super(sb, data.clean_state)?.sync()?;
+                write_super(sb, data.clean_state())?.sync()?;
                 data.writable.store(false, Relaxed);
             }
             (true, false) => {
@@ -223,7 +237,7 @@ impl super_block::Operations for Notblk {
         if sb.is_read_only() && !forced {
             return;
         }
-        let written = write_super(sb, sb.data().clean_state).and_then(|buffer| buffer.sync());
+        let written = write_super(sb, sb.data().clean_state()).and_then(|buffer| buffer.sync());
         if let Err(e) = written {
             pr_err!("({}): superblock not written at unmount: {e:?}\n", sb.id());
         }
@@ -234,7 +248,7 @@ impl super_block::Operations for Notblk {
             return Ok(());
         }
         // Mounted: not valid until unmount says so.
-        let buffer = write_super(sb, sb.data().clean_state & !superblock::STATE_VALID)?;
+        let buffer = write_super(sb, sb.data().clean_state() & !superblock::STATE_VALID)?;
         if wait {
             buffer.sync()?;
         }
@@ -353,11 +367,7 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
 /// Writes free counts, time and state to the superblock's buffer.
 fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     let data = sb.data();
-    let state = if data.has_error() {
-        state | superblock::STATE_ERROR
-    } else {
-        state
-    };
+    let state = data.with_error(state);
     let (free_blocks, free_inodes) = {
         let space = data.space.lock();
         // CAST: both fit, as sums over groups of a filesystem whose totals are 32 bits wide.
@@ -375,7 +385,10 @@ fn mark_mounted(sb: &SuperBlock) -> Result {
     let data = sb.data();
     data.writable.store(true, Relaxed);
     update_super(sb, |raw| {
-        raw.state = U16::new(data.clean_state & !superblock::STATE_VALID);
+        // As it is now: e2fsck may have been here since a read-only mount.
+        let state = raw.state.get();
+        data.clean_state.store(u32::from(state), Relaxed);
+        raw.state = U16::new(data.with_error(state & !superblock::STATE_VALID));
         raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));
         raw.mtime = U32::new(seconds());
     })?

@@ -28,7 +28,7 @@ pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u3
     let sectors = i64::try_from(freeing.freed)
         .unwrap_or(0)
         .saturating_mul(i64::from(inode.sb().data().geo.block_size() / 512));
-    map.forget_goal();
+    map.shrunk();
     if sectors != 0 {
         inode.add_sectors(sectors.saturating_neg());
         inode.mark_dirty();
@@ -95,6 +95,13 @@ impl Freeing<'_, '_> {
             return true;
         }
         if level == 0 {
+            if !self.inode.is_regular() {
+                // A directory's blocks are metadata: dirty, and on this inode's list for fsync. The block's next owner
+                // must find neither.
+                if let Some(buffer) = sb.bread_cached(ptr) {
+                    self.transaction.forget(buffer);
+                }
+            }
             self.block(ptr);
             return true;
         }

@@ -283,7 +283,7 @@ int notblk_i_dirty(void)
 
 bool notblk_datasync_dirty(struct inode *inode)
 {
-	return inode_state_read_once(inode) & I_DIRTY_DATASYNC;
+	return inode_state_read_once(inode) & (I_DIRTY_DATASYNC | I_SYNC | I_METADATA_WRITEBACK);
 }
 
 bool notblk_is_sync(struct inode *inode)
@@ -365,6 +365,27 @@ ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count)
 size_t notblk_iov_iter_count(const struct iov_iter *iter)
 {
 	return iov_iter_count(iter);
+}
+
+u64 notblk_folio_pos(const struct folio *folio)
+{
+	return folio_pos(folio);
+}
+
+size_t notblk_folio_size(const struct folio *folio)
+{
+	return folio_size(folio);
+}
+
+void notblk_folio_unlock_put(struct folio *folio)
+{
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+bool notblk_is_err(const void *ptr)
+{
+	return IS_ERR(ptr);
 }
 
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops)

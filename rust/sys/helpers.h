@@ -103,6 +103,12 @@ void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
 
+/* linux/pagemap.h */
+u64 notblk_folio_pos(const struct folio *folio);
+size_t notblk_folio_size(const struct folio *folio);
+void notblk_folio_unlock_put(struct folio *folio);
+bool notblk_is_err(const void *ptr);
+
 /* linux/iomap.h */
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops);
 void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops);

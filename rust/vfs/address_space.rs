@@ -47,6 +47,15 @@ impl<T: FileSystem> Locked<T, Exclusive> {
         unsafe { bindings::truncate_setsize(self.as_raw(), to_loff(size)) };
     }
 
+    /// The file has grown from `from` to reach `to`: a page over the old end must fault again before mmap writes to it, for
+    /// it may have blocks now that are holes. C: `pagecache_isize_extended`.
+    pub(crate) fn isize_extended(&self, from: u64, to: u64) {
+        // C warns where the size does not reach `to`.
+        let to = to.min(self.size());
+        // SAFETY: valid; i_rwsem is held exclusively.
+        unsafe { bindings::pagecache_isize_extended(self.as_raw(), to_loff(from), to_loff(to)) };
+    }
+
     /// Drops all pages from `size` on. C: `truncate_pagecache`.
     pub(crate) fn truncate_pagecache(&self, _lock: &InvalidateLock<'_, T>, size: u64) {
         // SAFETY: valid; i_rwsem is held exclusively.

@@ -120,7 +120,8 @@ impl<T: FileSystem> Table<T> {
         error: c_int,
         _flags: c_uint,
     ) -> c_int {
-        if error != 0 {
+        // Nothing written, nothing to complete: a write that fell back as a whole ends here too, with no error.
+        if error != 0 || size <= 0 {
             return error;
         }
         from_result(|| {

@@ -166,7 +166,13 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: s_umount is held.
             to_result(unsafe { bindings::sync_filesystem(raw) })?;
             // SAFETY: valid; only read.
-            let want_ro = unsafe { (*fc).sb_flags as usize } & bindings::NOTBLK_SB_RDONLY != 0;
+            let (flags, mask) = unsafe { ((*fc).sb_flags as usize, (*fc).sb_flags_mask as usize) };
+            let ro = bindings::NOTBLK_SB_RDONLY;
+            let want_ro = if mask & ro != 0 {
+                flags & ro != 0
+            } else {
+                sb.is_read_only()
+            };
             // SAFETY: C holds the context exclusively.
             let options = unsafe { Self::options(fc) };
             T::reconfigure(sb, options, want_ro)?;

@@ -27,6 +27,8 @@ pub(super) struct Slot<T: FileSystem> {
     data: MaybeUninit<T::InodeData>,
     mmb: Opaque<bindings::mapping_metadata_bhs>,
     cache: *mut bindings::kmem_cache,
+    /// Target of a fast symlink (`i_link`), freed with the inode; or NULL.
+    link: *mut c_char,
     inode: Opaque<bindings::inode>,
 }
 
@@ -301,10 +303,13 @@ impl<T: FileSystem> Inode<T> {
         unsafe { bindings::__mark_inode_dirty(self.as_raw(), bindings::notblk_i_dirty()) };
     }
 
-    /// Changes are waiting that `fdatasync` must write. C: `I_DIRTY_DATASYNC`.
+    /// Changes are waiting that `fdatasync` must write, in the inode or in its metadata buffers. C: as `ext4_inode_datasync_dirty`.
     pub(crate) fn is_datasync_dirty(&self) -> bool {
         // SAFETY: valid by invariant.
-        unsafe { bindings::notblk_datasync_dirty(self.as_raw()) }
+        unsafe {
+            bindings::notblk_datasync_dirty(self.as_raw())
+                || bindings::mmb_has_buffers(self.metadata_bhs())
+        }
     }
 
     /// `IS_SYNC`
@@ -527,7 +532,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                     if copy.is_null() {
                         return Err(ENOMEM);
                     }
-                    // Freed by `free_inode`.
+                    (*self.inode.slot()).link = copy;
                     (*raw).__bindgen_anon_5.i_link = copy;
                     (*raw).i_op = &file::Table::<T>::FAST_SYMLINK_OPS;
                 }
@@ -614,6 +619,7 @@ impl<T: FileSystem> Slot<T> {
                 return ptr::null_mut();
             }
             (&raw mut (*slot).cache).write(cache);
+            (&raw mut (*slot).link).write(ptr::null_mut());
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
             inode
         }
@@ -623,13 +629,11 @@ impl<T: FileSystem> Slot<T> {
     ///
     /// Called by C by RCU callback when nobody can reach the inode any more. The superblock may be gone.
     pub(super) unsafe extern "C" fn free_inode(inode: *mut bindings::inode) {
-        // SAFETY: by the contract; the slot is ours alone again. `i_link` is set for fast symlinks only, whose table
-        // says so: `i_pipe`, `i_cdev` and `i_dir_seq` share its place.
+        // SAFETY: by the contract; the slot is ours alone again.
         unsafe {
             let slot: *mut Self = inode.byte_sub(offset_of!(Self, inode)).cast();
-            if ptr::eq((*inode).i_op, &file::Table::<T>::FAST_SYMLINK_OPS) {
-                bindings::kfree((*inode).__bindgen_anon_5.i_link.cast());
-            }
+            // NULL will do.
+            bindings::kfree((*slot).link.cast());
             (*slot).data.assume_init_drop();
             bindings::kmem_cache_free((*slot).cache, slot.cast());
         }

@@ -4,9 +4,7 @@
 //!
 //! C: `include/linux/iomap.h`, `Documentation/filesystems/iomap/`.
 
-use super::{
-    locked::InvalidateLock, to_loff, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
-};
+use super::{to_loff, to_pos, to_result, Exclusive, FileSystem, Inode, Locked};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
 use kernel::{error::from_result, prelude::*};
@@ -54,6 +52,13 @@ pub(crate) enum Mapping {
         /// Length in bytes.
         length: u64,
     },
+    /// No blocks yet: a buffered write gets them folio by folio, in [`Operations::write_prepare`]. C: `IOMAP_DELALLOC`.
+    Reserved {
+        /// First byte in the file.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+    },
     /// Consecutive blocks. C: `IOMAP_MAPPED`.
     Mapped {
         /// First byte in the file.
@@ -69,40 +74,38 @@ pub(crate) enum Mapping {
     },
 }
 
-/// What iomap reports of a mapping it is done with.
-pub(crate) struct Done {
-    /// First byte in the file of the part that was asked for.
-    pub(crate) pos: u64,
-    /// Its length in bytes.
-    pub(crate) len: u64,
-    /// How many bytes from `pos` were written.
-    pub(crate) written: u64,
-    /// The blocks were allocated for this write.
-    pub(crate) new: bool,
-    /// `i_size` grew (`IOMAP_F_SIZE_CHANGED`).
-    pub(crate) size_changed: bool,
-    /// What the mapping was for.
-    pub(crate) flags: Flags,
-}
-
 /// What becomes `struct iomap_ops` and `struct iomap_writeback_ops`.
 pub(crate) trait Operations: Sized {
-    /// Maps the beginning of `len` bytes from `pos` on; the mapping covers `pos`. C: `iomap_begin`.
+    /// Maps the beginning of `len` bytes from `pos` on; the mapping covers `pos`. With it comes the state of the file's map
+    /// (`validity_cookie`), for [`Operations::is_valid`]. C: `iomap_begin`.
     ///
     /// # Errors
     ///
     /// `ENOTBLK` sends a direct write to the page cache; `EAGAIN` under NOWAIT.
-    fn iomap_begin(inode: &Inode<Self>, pos: u64, len: u64, flags: Flags) -> Result<Mapping>
+    fn iomap_begin(inode: &Inode<Self>, pos: u64, len: u64, flags: Flags) -> Result<(Mapping, u64)>
     where
         Self: FileSystem;
 
-    /// A write is done with a mapping, perhaps early. C: `iomap_end`.
-    fn iomap_end(inode: &Inode<Self>, done: &Done, release: Release<'_>) -> Result
+    /// A buffered write has grown `i_size` (`IOMAP_F_SIZE_CHANGED`). C: `iomap_end`.
+    fn size_changed(inode: &Inode<Self>)
     where
         Self: FileSystem;
 
-    /// Frees the blocks of a range that nobody has written to. Called by [`Release::unwritten`].
-    fn punch_unwritten(inode: &Inode<Self>, pos: u64, len: u64)
+    /// Gives blocks to `len` bytes from `pos` on, which were [`Mapping::Reserved`] when the map was in state `cookie`; answers
+    /// its new state, or `None` where it is not in that state any more. The folio over all of them is locked: nobody reads
+    /// the new blocks before the write has filled the folio. C: `get_folio`.
+    fn write_prepare(inode: &Inode<Self>, cookie: u64, pos: u64, len: u64) -> Result<Option<u64>>
+    where
+        Self: FileSystem;
+
+    /// The write has put `copied` bytes from `pos` on into the folio, which is locked still: takes back what
+    /// [`Operations::write_prepare`] gave and the write did not reach. C: `put_folio`.
+    fn write_done(inode: &Inode<Self>, pos: u64, copied: u64)
+    where
+        Self: FileSystem;
+
+    /// Whether the map is in the state that a mapping was made from. C: `iomap_valid`.
+    fn is_valid(inode: &Inode<Self>, cookie: u64) -> bool
     where
         Self: FileSystem;
 
@@ -111,37 +114,6 @@ pub(crate) trait Operations: Sized {
     fn writeback_map(inode: &Inode<Self>, pos: u64, len: u64) -> Result<Mapping>
     where
         Self: FileSystem;
-}
-
-/// Lets `iomap_end` free what a short write left unwritten.
-pub(crate) struct Release<'a> {
-    iomap: *mut bindings::iomap,
-    flags: u32,
-    _call: PhantomData<&'a ()>,
-}
-
-impl Release<'_> {
-    /// Frees new blocks between `start` and `end` (bytes, whole blocks) except where the page cache is dirty: a page
-    /// fault may have written there since the blocks were allocated. C: `iomap_write_delalloc_release`.
-    pub(crate) fn unwritten<T: FileSystem>(
-        self,
-        lock: &InvalidateLock<'_, T>,
-        start: u64,
-        end: u64,
-    ) {
-        // SAFETY: the inode is valid, and its invalidate_lock is held exclusively, says `lock`; the callback has the
-        // signature that C asks for.
-        unsafe {
-            bindings::iomap_write_delalloc_release(
-                lock.inode().as_raw(),
-                to_loff(start),
-                to_loff(end),
-                self.flags,
-                self.iomap,
-                Some(Table::<T>::punch),
-            );
-        }
-    }
 }
 
 /// The functions of `struct iomap_ops` for `T`.
@@ -168,6 +140,13 @@ impl<T: FileSystem> Table<T> {
                 iomap.offset = to_loff(offset);
                 iomap.length = length;
                 iomap.flags = 0;
+            }
+            Mapping::Reserved { offset, length } => {
+                iomap.type_ = bindings::IOMAP_DELALLOC as u16;
+                iomap.addr = IOMAP_NULL_ADDR;
+                iomap.offset = to_loff(offset);
+                iomap.length = length;
+                iomap.flags = bindings::IOMAP_F_NEW as u16;
             }
             Mapping::Mapped {
                 offset,
@@ -205,8 +184,10 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract; the struct is ours to fill.
             let (inode, iomap) = unsafe { (Inode::<T>::from_raw(inode), &mut *iomap) };
-            let mapping = T::iomap_begin(inode, to_pos(pos), to_pos(length), Flags(flags))?;
+            let (mapping, cookie) =
+                T::iomap_begin(inode, to_pos(pos), to_pos(length), Flags(flags))?;
             Self::fill(inode, mapping, iomap);
+            iomap.validity_cookie = cookie;
             Ok(0)
         })
     }
@@ -216,53 +197,98 @@ impl<T: FileSystem> Table<T> {
     /// C's contract for `iomap_end`.
     unsafe extern "C" fn iomap_end(
         inode: *mut bindings::inode,
-        pos: bindings::loff_t,
-        length: bindings::loff_t,
-        written: isize,
-        flags: c_uint,
+        _pos: bindings::loff_t,
+        _length: bindings::loff_t,
+        _written: isize,
+        _flags: c_uint,
         iomap: *mut bindings::iomap,
     ) -> c_int {
-        from_result(|| {
-            let flags = Flags(flags);
-            if !flags.is_write() {
-                return Ok(0);
+        // SAFETY: by the contract.
+        let (inode, state) = unsafe { (Inode::<T>::from_raw(inode), u32::from((*iomap).flags)) };
+        if state & bindings::IOMAP_F_SIZE_CHANGED != 0 {
+            T::size_changed(inode);
+        }
+        0
+    }
+
+    pub(super) const WRITE_OPS: bindings::iomap_write_ops = {
+        // SAFETY: all fields are optional function pointers, for which zero is `None`.
+        let mut ops: bindings::iomap_write_ops = unsafe { core::mem::zeroed() };
+        ops.get_folio = Some(Self::get_folio);
+        ops.put_folio = Some(Self::put_folio);
+        ops.iomap_valid = Some(Self::iomap_valid);
+        ops
+    };
+
+    /// # Safety
+    ///
+    /// C's contract for `get_folio`.
+    unsafe extern "C" fn get_folio(
+        iter: *mut bindings::iomap_iter,
+        pos: bindings::loff_t,
+        len: c_uint,
+    ) -> *mut bindings::folio {
+        // SAFETY: by the contract; answers a locked folio, or an errno.
+        let folio = unsafe { bindings::iomap_get_folio(iter, pos, len as usize) };
+        // SAFETY: only looks at the value.
+        if unsafe { bindings::notblk_is_err(folio.cast()) } {
+            return folio;
+        }
+        // SAFETY: by the contract; the mapping is the iterator's own.
+        let (inode, iomap) =
+            unsafe { (Inode::<T>::from_raw((*iter).inode), &raw mut (*iter).iomap) };
+        // SAFETY: as above.
+        if u32::from(unsafe { (*iomap).type_ }) != bindings::IOMAP_DELALLOC {
+            return folio;
+        }
+        let pos = to_pos(pos);
+        // SAFETY: the folio is locked and ours.
+        let folio_end = unsafe {
+            bindings::notblk_folio_pos(folio)
+                .saturating_add(bindings::notblk_folio_size(folio) as u64)
+        };
+        let len = u64::from(len).min(folio_end.saturating_sub(pos));
+        // SAFETY: as above.
+        match T::write_prepare(inode, unsafe { (*iomap).validity_cookie }, pos, len) {
+            // SAFETY: as above.
+            Ok(Some(cookie)) => unsafe { (*iomap).validity_cookie = cookie },
+            // `iomap_valid`, which C asks next, says the same.
+            Ok(None) => {}
+            Err(e) => {
+                // SAFETY: the folio is locked and ours.
+                unsafe { bindings::notblk_folio_unlock_put(folio) };
+                return e.to_ptr();
             }
-            // SAFETY: by the contract.
-            let (inode, state) =
-                unsafe { (Inode::<T>::from_raw(inode), u32::from((*iomap).flags)) };
-            let done = Done {
-                pos: to_pos(pos),
-                len: to_pos(length),
-                written: u64::try_from(written).unwrap_or(0),
-                new: state & bindings::IOMAP_F_NEW != 0,
-                size_changed: state & bindings::IOMAP_F_SIZE_CHANGED != 0,
-                flags,
-            };
-            T::iomap_end(
-                inode,
-                &done,
-                Release {
-                    iomap,
-                    flags: flags.0,
-                    _call: PhantomData,
-                },
-            )?;
-            Ok(0)
-        })
+        }
+        folio
     }
 
     /// # Safety
     ///
-    /// Called by `iomap_write_delalloc_release` for an inode of ours.
-    unsafe extern "C" fn punch(
+    /// C's contract for `put_folio`: the folio is the one that `get_folio` answered.
+    unsafe extern "C" fn put_folio(
         inode: *mut bindings::inode,
-        offset: bindings::loff_t,
-        length: bindings::loff_t,
-        _iomap: *mut bindings::iomap,
+        pos: bindings::loff_t,
+        copied: c_uint,
+        folio: *mut bindings::folio,
     ) {
         // SAFETY: by the contract.
         let inode = unsafe { Inode::<T>::from_raw(inode) };
-        T::punch_unwritten(inode, to_pos(offset), to_pos(length));
+        T::write_done(inode, to_pos(pos), u64::from(copied));
+        // SAFETY: by the contract.
+        unsafe { bindings::notblk_folio_unlock_put(folio) };
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `iomap_valid`.
+    unsafe extern "C" fn iomap_valid(
+        inode: *mut bindings::inode,
+        iomap: *const bindings::iomap,
+    ) -> bool {
+        // SAFETY: by the contract.
+        let (inode, cookie) = unsafe { (Inode::<T>::from_raw(inode), (*iomap).validity_cookie) };
+        T::is_valid(inode, cookie)
     }
 }
 

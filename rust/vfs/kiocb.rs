@@ -148,7 +148,7 @@ impl<T: FileSystem> Request<'_, T, Write> {
                 self.iocb,
                 self.iter,
                 &super::iomap::Table::<T>::OPS,
-                core::ptr::null(),
+                &super::iomap::Table::<T>::WRITE_OPS,
                 core::ptr::null_mut(),
             )
         })

@@ -141,11 +141,6 @@ impl<'a, T: FileSystem> InvalidateLock<'a, T> {
         unsafe { bindings::notblk_filemap_invalidate_lock(inode.mapping()) };
         Self(inode)
     }
-
-    /// The inode whose mapping it is.
-    pub(crate) fn inode(&self) -> &'a Inode<T> {
-        self.0
-    }
 }
 
 impl<T: FileSystem> Drop for InvalidateLock<'_, T> {
