@@ -96,7 +96,8 @@ impl iomap::Operations for Notblk {
 
     fn write_done(inode: &Inode, pos: u64, copied: u64) {
         let sb = inode.sb();
-        let Some((lblk, count)) = inode.data().map.lock().take_fresh() else {
+        let mut map = inode.data().map.lock();
+        let Some((lblk, count)) = map.take_fresh() else {
             return;
         };
         // Blocks that the write did not reach would show what the disk had.
@@ -109,7 +110,11 @@ impl iomap::Operations for Notblk {
         if reached < end {
             // CAST: below `end`, which is a file block.
             let start = lblk.max(reached as u32);
-            truncate::free_range(&Transaction::start(sb), inode, start, end);
+            let state = map.state();
+            truncate::free_range_of(&Transaction::start(sb), inode, &mut map, start, end);
+            // The write's mapping, a hole to be filled, is as true as before: iomap tries again with less, and must not
+            // begin anew with all of it.
+            map.restore(state);
         }
     }
 

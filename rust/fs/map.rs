@@ -228,6 +228,12 @@ impl BlockMap {
         self.fresh.take()
     }
 
+    /// The blocks that brought the map to `state` are holes again: who knew them as holes to be filled is right again. Under
+    /// the lock that the blocks were taken away under, so nobody has seen a state between.
+    pub(super) fn restore(&mut self, state: u64) {
+        self.state = state;
+    }
+
     /// The pointers in the inode: index, pointer.
     pub(super) fn roots(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
         (0u32..).zip(self.block).map(|(i, ptr)| (i, ptr.get()))

@@ -15,7 +15,17 @@ use kernel::prelude::*;
 
 /// Frees all blocks of file blocks `start..end`, and indirect blocks that have nothing left.
 pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u32, end: u64) {
-    let mut map = inode.data().map.lock();
+    free_range_of(transaction, inode, &mut inode.data().map.lock(), start, end);
+}
+
+/// As [`free_range`], with the inode's map locked already.
+pub(super) fn free_range_of(
+    transaction: &Transaction<'_>,
+    inode: &Inode,
+    map: &mut BlockMap,
+    start: u32,
+    end: u64,
+) {
     let mut freeing = Freeing {
         transaction,
         inode,
@@ -23,7 +33,7 @@ pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u3
         freed: 0,
         damaged: false,
     };
-    freeing.tree(&mut map, u64::from(start), end);
+    freeing.tree(map, u64::from(start), end);
     freeing.flush();
     let sectors = i64::try_from(freeing.freed)
         .unwrap_or(0)

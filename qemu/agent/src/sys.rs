@@ -220,6 +220,21 @@ impl Mapping {
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.start.add(offset), from.len()) }
     }
 
+    /// `pwrite` of all of it. Pages past the end of the mapped file, which the process must not touch, end the write early.
+    pub fn write_to(&self, file: &File, offset: u64) -> Result<usize> {
+        // SAFETY: the range is exactly our mapping. The kernel copies from it and answers EFAULT, or a
+        // short count, where there is nothing.
+        let count = unsafe {
+            libc::pwrite(
+                file.as_raw_fd(),
+                self.start.cast(),
+                self.length,
+                offset as libc::off_t,
+            )
+        };
+        usize::try_from(count).map_err(|_| Error::last_os_error())
+    }
+
     /// `msync(MS_SYNC)` of all of it.
     pub fn sync(&self) -> Result<()> {
         // SAFETY: the range is exactly our mapping.

@@ -17,6 +17,7 @@ mod model;
 mod module;
 mod mount;
 mod names;
+mod regressions;
 mod tree;
 
 use crate::fs::{self, Image, DISK};
@@ -96,6 +97,7 @@ fn all() -> Vec<Test> {
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(cross::tests());
+    tests.extend(regressions::tests());
     tests.extend(module::tests());
     tests.extend(fsx::tests());
     tests.extend(damage::tests());

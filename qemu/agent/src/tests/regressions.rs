@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bugs that were found by reading, each with the test that would have found it.
+
+use super::env::Env;
+use super::{for_blocks, test, Test};
+use crate::buf::Buffer;
+use crate::fs::{open_buffered, open_direct, DISK, MNT};
+use crate::sys::Mapping;
+use anyhow::{ensure, Context, Result};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    let mut tests = for_blocks(&[1024, 4096], "regressions/short-write", short_write);
+    tests.extend(for_blocks(
+        &[1024, 4096],
+        "regressions/mmap-after-direct-extension",
+        mmap_after_direct_extension,
+    ));
+    tests.push(test("regressions/options-leave-ro", options_leave_ro));
+    tests
+}
+
+/// A buffered write into a hole that ends early leaves no block behind that shows what the disk had.
+fn short_write(env: &Env) -> Result<()> {
+    const PAGE: usize = 4096;
+    let mounted = env.mount("")?;
+    let old = env.path("old");
+    fs::write(&old, vec![0xff; 4 << 20])?;
+    File::open(&old)?.sync_all()?;
+    fs::remove_file(&old)?;
+    rustix::fs::sync();
+
+    // Memory of which only the first five pages are there.
+    let source = open_buffered(env.path("source"))?;
+    source.write_all_at(&vec![0x11; 16 * PAGE], 0)?;
+    let memory = Mapping::new(&source, 16 * PAGE)?;
+    source.set_len(5 * PAGE as u64)?;
+
+    let path = env.path("target");
+    let target = open_buffered(&path)?;
+    target.set_len(64 * PAGE as u64)?;
+    let at = 8 * PAGE as u64 + 100;
+    let count = memory.write_to(&target, at)?;
+    ensure!(
+        count > 0 && count <= 5 * PAGE,
+        "the write should have been short, but wrote {count} bytes"
+    );
+    // Past the end of the file likewise.
+    let beyond = memory.write_to(&target, 80 * PAGE as u64)?;
+    ensure!(beyond <= 5 * PAGE, "wrote {beyond} bytes of five pages");
+    ensure!(
+        target.metadata()?.len() == 80 * PAGE as u64 + beyond as u64,
+        "the size is {} after {beyond} bytes at page 80",
+        target.metadata()?.len()
+    );
+    let check = |when: &str| -> Result<()> {
+        let data = fs::read(&path)?;
+        for (i, &byte) in data.iter().enumerate() {
+            let i = i as u64;
+            let written = (at..at + count as u64).contains(&i) || i >= 80 * PAGE as u64;
+            ensure!(
+                byte == if written { 0x11 } else { 0 },
+                "{when}: byte {i} is {byte:#x}"
+            );
+        }
+        Ok(())
+    };
+    check("from the cache")?;
+    let sectors = target.metadata()?.blocks();
+    let most = (count + beyond) as u64 / 512 + 4 * env.block() / 512 + 16;
+    ensure!(
+        sectors <= most,
+        "{sectors} sectors for {count} and {beyond} bytes"
+    );
+    drop(memory);
+    drop(target);
+    drop(source);
+    mounted.end()?;
+    let mounted = env.mount("ro")?;
+    check("from the disk")?;
+    mounted.end()
+}
+
+/// A page over the old end of a file may be writable by mmap when a direct write extends the file: what is stored into
+/// its later blocks after that must have a place.
+fn mmap_after_direct_extension(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    file.write_all_at(&[1; 1000], 0)?;
+    file.sync_all()?;
+    let mapping = Mapping::new(&file, 4096)?;
+    // Makes the page writable; its blocks past the end have none on disk.
+    mapping.write(10, b"first");
+    let direct = open_direct(&path)?;
+    direct.write_all_at(&Buffer::from(&[2; 4096]), 8192)?;
+    mapping.write(2000, b"second");
+    mapping.sync()?;
+    drop(mapping);
+    drop(direct);
+    drop(file);
+    mounted.end()?;
+    let mounted = env.mount("ro")?;
+    let data = fs::read(&path)?;
+    ensure!(data.len() == 12288, "the size is {}", data.len());
+    ensure!(&data[10..15] == b"first", "lost what was stored before");
+    ensure!(
+        &data[2000..2006] == b"second",
+        "lost what was stored after the file grew"
+    );
+    ensure!(
+        data[1000..2000]
+            .iter()
+            .chain(&data[2006..8192])
+            .all(|&byte| byte == 0),
+        "something else shows"
+    );
+    mounted.end()
+}
+
+/// Changing an option of a read-only mount, by the new mount API, leaves the disk alone.
+fn options_leave_ro(env: &Env) -> Result<()> {
+    use rustix::mount::{fsconfig_reconfigure, fsconfig_set_string, fspick, FsPickFlags};
+    env.only(notblk_protocol::Driver::Notblk)?;
+    let superblock = || -> Result<Vec<u8>> {
+        let mut data = vec![0; 1024];
+        File::open(DISK)?.read_exact_at(&mut data, 1024)?;
+        Ok(data)
+    };
+    let before = superblock()?;
+    let mounted = env.mount("ro")?;
+    let context = fspick(rustix::fs::CWD, MNT, FsPickFlags::FSPICK_CLOEXEC).context("fspick")?;
+    fsconfig_set_string(&context, "drain", "off").context("drain=off")?;
+    fsconfig_reconfigure(&context).context("reconfigure")?;
+    drop(context);
+    let options = crate::fs::shown_options(MNT)?;
+    ensure!(
+        options.contains(&"ro".to_owned()) && options.contains(&"drain=off".to_owned()),
+        "the options are {options:?}"
+    );
+    mounted.end()?;
+    ensure!(
+        superblock()? == before,
+        "a read-only mount has changed the superblock"
+    );
+    Ok(())
+}
