@@ -82,7 +82,9 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
         .command("make")
         .arg("--no-print-directory")
         .arg(format!("KDIR={}", tree.display()))
+        // Whoever asks for the lints wants none of them passed over.
         .args(options.clippy.then_some("CLIPPY=1"))
+        .args(options.clippy.then_some("KRUSTFLAGS=-Dwarnings"))
         .cwd(&src)
         .build();
     let log = ctx.cache.log("module");
