@@ -12,6 +12,7 @@ mod cli;
 mod context;
 mod doctor;
 mod errors;
+mod fstests;
 mod guest;
 mod initramfs;
 mod interrupt;

@@ -10,6 +10,7 @@
 //! - [`fs`], [`buf`], [`sys`]: what workloads and tests are written with
 //! - [`race`]: the main job
 //! - [`tests`]: the guest tests, one file per subject
+//! - [`suite`]: xfstests, in a root of its own
 //! - [`shell`]: the prompt
 
 mod boot;
@@ -20,6 +21,7 @@ mod kmsg;
 mod modules;
 mod race;
 mod shell;
+mod suite;
 mod sys;
 mod tests;
 
@@ -72,6 +74,7 @@ fn run() -> Result<()> {
     let done = match job.work {
         Work::Race { rows } => race::run(&guest, &rows),
         Work::Test(spec) => tests::run(&guest, &spec),
+        Work::Suite(spec) => suite::run(&guest, &spec),
         Work::Shell => shell::interactive(&guest),
         Work::Command { command } => shell::command(&guest, &command),
     };

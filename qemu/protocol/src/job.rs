@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the host asks of the guest.
 
-use crate::{RaceSpec, TestSpec};
+use crate::{RaceSpec, SuiteSpec, TestSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,6 +52,8 @@ pub enum Work {
     },
     /// Run guest tests.
     Test(TestSpec),
+    /// Run tests of xfstests.
+    Suite(SuiteSpec),
     /// An interactive shell on the serial console, with a filesystem mounted.
     Shell,
     /// One shell command, its output sent to the host.

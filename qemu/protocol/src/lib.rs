@@ -11,10 +11,12 @@
 mod job;
 mod race;
 pub mod splat;
+pub mod suite;
 mod test;
 
 pub use job::{Driver, Job, Work};
 pub use race::{RaceRow, RaceSpec, Story};
+pub use suite::{SuiteSpec, SuiteStatus, SuiteTest};
 pub use test::{TestSpec, Verdict};
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,7 @@ pub const PORT: &str = "notblk.agent";
 
 /// Raised with every change that an older peer would misread. Host and agent are built from one
 /// tree, so a difference means that a stale initramfs was booted.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the kernel prints, rate-limited, when the completion of a direct write finds dirty pages.
 pub const INVALIDATION_FAILURE: &str = "Page cache invalidation failure on direct I/O";
@@ -69,6 +71,23 @@ pub enum Event {
         verdict: Verdict,
         /// How long it took, in milliseconds of the guest's clock.
         millis: u64,
+    },
+    /// The suite's disks are mounted, and this is what serves them: one line for each, read from the kernel.
+    SuiteReady {
+        /// Like `TEST (vdb, ext2): notblk`.
+        proof: Vec<String>,
+    },
+    /// A test of the suite has begun.
+    SuiteStart {
+        /// Its name.
+        test: String,
+    },
+    /// A test of the suite has ended.
+    SuiteEnd(Box<SuiteTest>),
+    /// What the kernel logged since the last of these; sent as it comes during a suite run.
+    Log {
+        /// The lines.
+        lines: Vec<String>,
     },
     /// The kernel log holds a warning, a bug, an oops or a panic.
     Splat {

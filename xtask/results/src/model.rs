@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A run, and the result of each test in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a test ended, after all that was known of it was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The suite says that it passed, and nothing else speaks against it.
+    Pass,
+    /// The suite says that it failed, or the kernel's log or e2fsck does.
+    Fail,
+    /// The suite did not run it (`[not run]`), and said why.
+    Skip,
+    /// Our own list of exclusions, `-e` or `-E` kept it from running.
+    Excluded,
+    /// It did not end in time; the guest was dumped and killed.
+    Hang,
+    /// The kernel reported a warning, an oops or a panic.
+    Splat,
+    /// The guest ended in the middle of it without a word from its kernel (QEMU was killed, say).
+    Died,
+}
+
+impl Status {
+    /// All of them, in the order of tables.
+    pub const ALL: [Status; 7] = [
+        Status::Pass,
+        Status::Fail,
+        Status::Hang,
+        Status::Splat,
+        Status::Died,
+        Status::Skip,
+        Status::Excluded,
+    ];
+
+    /// True for the ways of not passing that are the driver's, the kernel's or the test's fault.
+    pub fn is_bad(self) -> bool {
+        matches!(
+            self,
+            Status::Fail | Status::Hang | Status::Splat | Status::Died
+        )
+    }
+
+    /// True where the test was not run at all.
+    pub fn is_unrun(self) -> bool {
+        matches!(self, Status::Skip | Status::Excluded)
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pass => "pass",
+            Status::Fail => "fail",
+            Status::Skip => "skip",
+            Status::Excluded => "excluded",
+            Status::Hang => "hang",
+            Status::Splat => "splat",
+            Status::Died => "died",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What `qemu/fstests/exclusions.toml` expects of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// It is not run.
+    Skip,
+    /// It is run, and fails.
+    Fail,
+    /// It is run, and fails this often (0 to 1).
+    Flaky(f64),
+}
+
+/// Whose fault an expected failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bug {
+    /// This project's driver: named in every summary, never hidden.
+    Notblk,
+    /// The kernel around it.
+    Kernel,
+    /// The suite, or a program of the guest.
+    Suite,
+    /// Nobody's: the format cannot hold what the test wants.
+    Format,
+}
+
+/// One entry of the exclusions, as it applied to a test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// What is expected.
+    pub expect: Expect,
+    /// Whose fault it is.
+    pub bug: Bug,
+    /// Why.
+    pub reason: String,
+    /// Where more is said of it: an address, a commit, a file of ours.
+    pub link: String,
+}
+
+/// One test, run once (or, by `-L`, several times after a failure).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestResult {
+    /// The configuration, by name.
+    pub config: String,
+    /// The test, like `generic/746`.
+    pub test: String,
+    /// Which time round the list (`-i`), from 1.
+    pub round: u32,
+    /// How it ended. With `-L`, how the first attempt ended.
+    pub status: Status,
+    /// Why it is not a pass, in one line.
+    pub reason: Option<String>,
+    /// The suite itself said that it passed; the runner found more (see `reason`).
+    pub overruled: bool,
+    /// With `-L`: how each attempt ended, the first included. Else empty.
+    pub attempts: Vec<Status>,
+    /// Seconds from its first line to its last check, in the guest's clock.
+    pub secs: f64,
+    /// What the exclusions said about it.
+    pub expected: Option<Expectation>,
+    /// What the suite printed about it: the diff of a failed one.
+    pub output: String,
+    /// The kernel's log of its time, shortened where it is very long.
+    pub log: Vec<String>,
+    /// Files kept of it, relative to the run's directory: `full`, `out.bad`, the dump of a hang.
+    pub files: Vec<String>,
+    /// Which boot of the run it was in, from 1.
+    pub boot: u32,
+    /// The command that repeats it.
+    pub repeat: String,
+}
+
+impl TestResult {
+    /// It is bad, and the exclusions did not say so before.
+    pub fn is_unexpected_failure(&self) -> bool {
+        self.status.is_bad()
+            && !self
+                .expected
+                .as_ref()
+                .is_some_and(|e| matches!(e.expect, Expect::Fail | Expect::Flaky(_)))
+    }
+
+    /// It passed, though the exclusions expect a failure.
+    pub fn is_unexpected_pass(&self) -> bool {
+        self.status == Status::Pass
+            && self
+                .expected
+                .as_ref()
+                .is_some_and(|e| e.expect == Expect::Fail)
+    }
+}
+
+/// A configuration, as it was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigInfo {
+    /// Its name.
+    pub name: String,
+    /// What the suite was told to test (`FSTYP`).
+    pub fstyp: String,
+    /// The driver that had to serve it: `notblk` or `ext4`.
+    pub driver: String,
+    /// Options of mkfs and mount and whatever else was in the suite's environment.
+    pub env: BTreeMap<String, String>,
+    /// What each boot found serving TEST and SCRATCH, in words.
+    pub proof: Vec<String>,
+    /// The tests chosen for it, in order.
+    pub tests: Vec<String>,
+}
+
+/// The suite that was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteInfo {
+    /// Where its built tree is on the host.
+    pub path: String,
+    /// Its version, as git or its VERSION file knows it.
+    pub version: String,
+}
+
+/// Whether a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It goes on, or its xtask was killed.
+    Running,
+    /// Somebody stopped it, or the host failed; `--resume` goes on.
+    Interrupted,
+    /// Every chosen test has a result.
+    Complete,
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Its name, which is its directory's: `2026-11-22-231502-notblk`.
+    pub id: String,
+    /// When it began, RFC 3339, UTC.
+    pub started: String,
+    /// When it ended, if it did.
+    pub ended: Option<String>,
+    /// Whether it came to its end.
+    pub state: State,
+    /// The command line that began it, without `cargo xtask`.
+    pub command: Vec<String>,
+    /// The commit of this repository, `-dirty` where it had changes.
+    pub commit: String,
+    /// `uname -r` of the guest.
+    pub kernel: String,
+    /// What ran the guest: `KVM` or `TCG`.
+    pub accel: String,
+    /// Processors of each guest.
+    pub cpus: u32,
+    /// Memory of each guest in MiB.
+    pub memory: u32,
+    /// Guests at a time.
+    pub shards: u32,
+    /// The suite.
+    pub suite: SuiteInfo,
+    /// The configurations, in the order asked for.
+    pub configs: Vec<ConfigInfo>,
+    /// The configuration of this run, or the results of another, that the others are compared with.
+    pub baseline: Option<String>,
+    /// Times round the list.
+    pub rounds: u32,
+    /// Seconds of the wall clock that it has taken so far, all parts of a resumed run together.
+    pub wall_secs: f64,
+}
