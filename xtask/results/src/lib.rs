@@ -7,8 +7,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clock;
+mod files;
+mod journal;
+pub mod kept;
 pub mod model;
+pub mod store;
 
+#[cfg(test)]
+mod fake;
+
+pub use kept::Run;
 pub use model::{
     Bug, ConfigInfo, Expect, Expectation, RunInfo, State, Status, SuiteInfo, TestResult,
 };
+pub use store::Store;
