@@ -109,6 +109,7 @@ impl Guest {
             agent: &agent,
             fsx: fsx.as_deref(),
             module: module.as_deref(),
+            extra_modules: &[],
         };
         let initramfs = initramfs::pack(ctx, &parts)?;
         let accel = match args.accel {

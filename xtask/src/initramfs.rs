@@ -23,7 +23,7 @@ use crate::toolbox::Toolbox;
 use cpio::Archive;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "4";
+const RECIPE: &str = "5";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -38,6 +38,10 @@ const PROGRAMS: &[&str] = &[
 
 /// Modules that the guest must be able to load; what they depend on goes along.
 const MODULES: &[&str] = &["virtio_blk", "ext4", "loop"];
+
+/// What the guest for suites needs besides: its root is an erofs image under an overlay, and the host's directories come
+/// by 9p.
+pub const SUITE_MODULES: &[&str] = &["erofs", "overlay", "9p", "9pnet_virtio"];
 
 /// Modules that older kernels ask modprobe for, which the guest lacks: loaded before the module that wants them, where
 /// the kernel has them.
@@ -55,6 +59,8 @@ pub struct Parts<'a> {
     pub fsx: Option<&'a Path>,
     /// The module under test; none for the kernel's own driver.
     pub module: Option<&'a Path>,
+    /// Modules beside those that every guest has, like [`SUITE_MODULES`].
+    pub extra_modules: &'a [&'a str],
 }
 
 /// The whole initramfs, ready to be handed to QEMU.
@@ -91,7 +97,9 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
 fn base(ctx: &Ctx, parts: &Parts) -> Result<PathBuf> {
     let toolbox = parts.toolbox.root.to_string_lossy();
     let modules = parts.kernel.modules.to_string_lossy();
-    let entry = format!("initramfs-{}", cache::key(&[RECIPE, &toolbox, &modules]));
+    let extra = parts.extra_modules.join(" ");
+    let key = cache::key(&[RECIPE, &toolbox, &modules, &extra]);
+    let entry = format!("initramfs-{key}");
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "packs the initramfs", SPACE, |dir| {
             let step = ctx.ui.step("initramfs", "packing");
@@ -175,7 +183,7 @@ fn add_modules(parts: &Parts, archive: &mut Archive) -> Result<String> {
     let store = modules::Store::open(parts.toolbox, &parts.kernel.modules)?;
     let mut bytes = BTreeMap::new();
     let mut order = String::new();
-    for &root in MODULES {
+    for &root in MODULES.iter().chain(parts.extra_modules) {
         let mut list = Vec::new();
         for (_, wanted) in WANTED_BY_NAME.iter().filter(|(module, _)| *module == root) {
             store.collect(wanted, &mut bytes, &mut list)?;
