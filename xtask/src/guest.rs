@@ -17,7 +17,10 @@ use crate::kernel::{Kernel, Want};
 use crate::setup;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
-use crate::vm::{self, Accel, Machine, Outcome};
+use crate::vm::{self, Accel, Drive, Machine, Outcome};
+
+/// Sizes of the two disks of a guest, in MiB.
+const DISK: u64 = 512;
 
 /// `--driver`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -127,6 +130,24 @@ impl Guest {
         })
     }
 
+    /// A machine for it with two disks in memory, which the caller may alter before it boots.
+    pub fn machine<'a>(&'a self, name: &'a str) -> Machine<'a> {
+        Machine {
+            toolbox: &self.toolbox,
+            kernel: &self.kernel,
+            initramfs: &self.initramfs,
+            name,
+            log: None,
+            accel: self.accel,
+            memory: self.args.memory,
+            drives: vec![Drive::memory("disk", DISK), Drive::memory("second", DISK)],
+            shares: Vec::new(),
+            cpus: self.args.cpus,
+            limit: self.args.timeout.map(Duration::from_secs),
+            interactive: false,
+        }
+    }
+
     /// Boots once, for one piece of work.
     pub fn boot(
         &self,
@@ -135,25 +156,17 @@ impl Guest {
         work: Work,
         limit: Option<Duration>,
         step: Option<&Step>,
-        on_event: impl FnMut(&Event) -> Result<()>,
+        mut on_event: impl FnMut(&Event) -> Result<()>,
     ) -> Result<Outcome> {
-        let machine = Machine {
-            toolbox: &self.toolbox,
-            kernel: &self.kernel,
-            initramfs: &self.initramfs,
-            name,
-            accel: self.accel,
-            memory: self.args.memory,
-            cpus: self.args.cpus,
-            slow_disk: matches!(work, Work::Race { .. }),
-            limit: self.args.timeout.map(Duration::from_secs).or(limit),
-            interactive: work == Work::Shell,
-        };
+        let mut machine = self.machine(name);
+        machine.limit = machine.limit.or(limit);
+        machine.interactive = work == Work::Shell;
+        machine.drives[1].slow = matches!(work, Work::Race { .. });
         let job = Job {
             driver: self.driver,
             work,
         };
-        vm::run(ctx, &machine, &job, step, on_event)
+        vm::run(ctx, &machine, &job, step, &mut on_event)
     }
 }
 

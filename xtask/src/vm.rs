@@ -2,26 +2,33 @@
 
 //! One boot of the guest, from QEMU's start to a judged end.
 //!
-//! QEMU runs in the toolbox, in a process group of its own. Disks and initramfs are anonymous memory, handed over as
+//! QEMU runs in the toolbox, in a process group of its own. Disks and initramfs have no names and are handed over as
 //! open files: nothing is left behind, however this ends. The agent reports over a socket of ours; what it says is the
 //! only evidence of success. Three clocks run: one until the agent speaks, one for each step that it announces, one for
-//! the whole boot.
+//! the whole boot; an [`Observer`] may have more. A guest whose time is up is asked what it waits for before it is ended.
+//!
+//! Several threads may each run a guest. QEMU dies with the thread that started it, which is the one that waits for it.
 
 mod accel;
+mod devices;
 mod qemu;
 mod running;
+mod sysrq;
+mod watch;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use notblk_protocol::{splat, Event, Job, VERSION};
 
 pub use accel::Accel;
+pub use devices::{Drive, Share};
 
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
@@ -30,6 +37,7 @@ use crate::kernel::Kernel;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
 use running::Running;
+use watch::Watch;
 
 /// How often the clocks are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -46,14 +54,18 @@ pub struct Machine<'a> {
     pub kernel: &'a Kernel,
     /// Its initramfs.
     pub initramfs: &'a [u8],
-    /// What the log of its console is called.
+    /// What the log of its console is called; guests that run at the same time must differ in it.
     pub name: &'a str,
+    /// Where the log of its console is, if not among the cache's logs. A file that is there is replaced.
+    pub log: Option<PathBuf>,
     /// What runs it.
     pub accel: Accel,
     /// Memory in MiB.
     pub memory: u32,
-    /// Writes to the second disk take long.
-    pub slow_disk: bool,
+    /// Its disks, in the order of their names there: vda, vdb, ...
+    pub drives: Vec<Drive>,
+    /// Directories of the host that it may read.
+    pub shares: Vec<Share>,
     /// Number of CPUs.
     pub cpus: u32,
     /// The whole boot may take so long.
@@ -73,6 +85,37 @@ pub enum End {
     Died,
     /// A clock ran out, in the step named.
     Hung(String),
+    /// Its observer had seen enough.
+    Stopped,
+}
+
+/// Whether a guest goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Go,
+    /// It is ended now: [`End::Stopped`].
+    Stop,
+}
+
+/// Sees what the agent says, as it comes, and may have clocks of its own.
+///
+/// A closure that takes an event and returns a `Result<()>` is one that never stops the guest.
+pub trait Observer {
+    /// The agent said this. An error ends the guest, and the run of it.
+    fn event(&mut self, event: &Event) -> Result<Flow>;
+
+    /// What has taken too long, if something has: then the guest hangs, [`End::Hung`]. Asked ten times a second, and after
+    /// each event.
+    fn late(&mut self) -> Option<String> {
+        None
+    }
+}
+
+impl<F: FnMut(&Event) -> Result<()>> Observer for F {
+    fn event(&mut self, event: &Event) -> Result<Flow> {
+        self(event).map(|()| Flow::Go)
+    }
 }
 
 /// What a boot gave, apart from the events that its caller has seen.
@@ -81,8 +124,10 @@ pub struct Outcome {
     pub end: End,
     /// Kernel splats: those that the agent sent, or the console's if it could not.
     pub splats: Vec<Vec<String>>,
-    /// The last lines of the console.
+    /// The last lines of the console, without the dump.
     pub console: Vec<String>,
+    /// What the kernel of a guest that hangs said about its tasks and processors when it was asked. Empty where it was deaf.
+    pub dump: Vec<String>,
     /// Where all of the console is.
     pub log: PathBuf,
     /// From QEMU's start to the agent's first word.
@@ -99,7 +144,7 @@ impl Outcome {
                 .for_each(|line| ctx.ui.print(&format!("    {line}")));
         }
         let (line, code) = match &self.end {
-            End::Done => (None, None),
+            End::Done | End::Stopped => (None, None),
             End::Broken(text) => (
                 Some(format!("the guest's agent failed: {text}")),
                 Some(Code::HOST),
@@ -128,18 +173,19 @@ impl Outcome {
     }
 }
 
-/// Boots the guest, gives it the job, and hands each event to `on_event` as it comes.
+/// Boots the guest, gives it the job, and shows each event to `observer` as it comes.
 pub fn run(
     ctx: &Ctx,
     machine: &Machine,
     job: &Job,
     step: Option<&Step>,
-    mut on_event: impl FnMut(&Event) -> Result<()>,
+    observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     interrupt::check()?;
-    let accel = machine.accel;
-    let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
-    let log = ctx.cache.log(&format!("console-{}", machine.name));
+    let log = machine
+        .log
+        .clone()
+        .unwrap_or_else(|| ctx.cache.log(&format!("console-{}", machine.name)));
     // Unlinked first, so that another xtask that writes to a log of this name keeps its own.
     let _ = std::fs::remove_file(&log);
     let console = File::options()
@@ -147,18 +193,15 @@ pub fn run(
         .append(true)
         .open(&log)
         .with_context(|| format!("cannot make {}", log.display()))?;
-    let mut qemu = qemu::command(machine, accel, &theirs, &console)?;
     let started = Instant::now();
-    let mut running = Running::start(&mut qemu.command, machine.interactive)?;
-    // QEMU holds its own ends now; with ours closed, its death is seen as the end of the stream.
-    drop((theirs, qemu));
+    let (mut running, agent, mut keys) = start(ctx, machine, &console)?;
 
-    let lines = follow(ours.try_clone()?);
-    let mut watch = Watch::new(machine.limit, accel);
+    let lines = follow(agent.try_clone()?);
+    let mut watch = Watch::new(machine.limit, machine.accel);
     let mut splats = Vec::new();
     let end = loop {
         interrupt::check()?;
-        if let Some(late) = watch.late() {
+        if let Some(late) = watch.late().or_else(|| observer.late()) {
             break End::Hung(late);
         }
         let line = match lines.recv_timeout(TICK) {
@@ -178,7 +221,7 @@ pub fn run(
                 }
                 let mut text = serde_json::to_string(job)?;
                 text.push('\n');
-                (&ours)
+                (&agent)
                     .write_all(text.as_bytes())
                     .context("cannot send the job")?;
             }
@@ -196,48 +239,91 @@ pub fn run(
             Event::Broken { text } => break End::Broken(text.clone()),
             _ => {}
         }
-        on_event(&event)?;
+        if observer.event(&event)? == Flow::Stop {
+            break End::Stopped;
+        }
         if event == Event::Done {
             break End::Done;
         }
     };
-    // What is still on its way is read, so that a splat during the last moments counts.
-    let patience = Instant::now() + POWER_OFF;
-    if !matches!(end, End::Hung(_)) {
-        while !running.has_ended()? && Instant::now() < patience {
-            interrupt::check()?;
-            if let Ok(line) = lines.recv_timeout(TICK) {
-                if let Ok(Event::Splat { lines }) = serde_json::from_str(&line) {
-                    splats.push(lines);
-                }
+    // The console before it is asked anything: the answer tells of traces, which are no splats, at length.
+    let said = sysrq::length(&log);
+    let mut dump = Vec::new();
+    match (&end, &mut keys) {
+        (End::Hung(_), Some(keys)) => {
+            if let Some(step) = step {
+                step.now("it hangs; asking its kernel what it waits for");
             }
+            dump = sysrq::ask(keys, &log)?;
         }
+        (End::Hung(_) | End::Stopped, _) => {}
+        _ => await_power_off(&mut running, &lines, &mut splats)?,
     }
     running.end();
 
     let text = std::fs::read(&log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
-    if splats.is_empty() && end != End::Done {
+    let text = match &end {
+        End::Hung(_) => &text[..said.min(text.len())],
+        _ => &text[..],
+    };
+    let all = sysrq::lines(&String::from_utf8_lossy(text));
+    if splats.is_empty() && !matches!(end, End::Done | End::Stopped) {
         splats.extend(console_splat(&all));
     }
-    let console = all[all.len().saturating_sub(TAIL)..]
-        .iter()
-        .map(|&line| line.to_owned())
-        .collect();
+    let console = all[all.len().saturating_sub(TAIL)..].to_vec();
     Ok(Outcome {
         end,
         splats,
         console,
+        dump,
         log,
         boot_time: watch
             .ready
             .map_or(started.elapsed(), |ready| ready - started),
     })
+}
+
+/// Starts QEMU; returns it with the agent's socket and what types into its console.
+fn start(
+    ctx: &Ctx,
+    machine: &Machine,
+    console: &File,
+) -> Result<(Running, UnixStream, Option<PipeWriter>)> {
+    /// Files are handed over by letting every child inherit them. So only one guest starts at a time: its agent's socket
+    /// in another's QEMU would keep its death from being seen.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poison| poison.into_inner());
+    let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
+    let mut qemu = qemu::command(machine, &theirs, console, &ctx.cache.root)?;
+    let running = Running::start(&mut qemu.command, machine.interactive)?;
+    // QEMU holds its own ends now; with ours closed, its death is seen as the end of the stream.
+    let keys = qemu.keys.take();
+    Ok((running, ours, keys))
+}
+
+/// Reads what is still on its way while QEMU ends, so that a splat during the last moments counts.
+fn await_power_off(
+    running: &mut Running,
+    lines: &Receiver<String>,
+    splats: &mut Vec<Vec<String>>,
+) -> Result<()> {
+    let patience = Instant::now() + POWER_OFF;
+    while !running.has_ended()? && Instant::now() < patience {
+        interrupt::check()?;
+        match lines.recv_timeout(TICK) {
+            Ok(line) => {
+                if let Ok(Event::Splat { lines }) = serde_json::from_str(&line) {
+                    splats.push(lines);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            // Nothing to wait for but the process's end, which is near.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK / 10),
+        }
+    }
+    Ok(())
 }
 
 /// Reads lines from the agent in a thread of its own.
@@ -255,64 +341,9 @@ fn follow(stream: UnixStream) -> Receiver<String> {
 }
 
 /// The lines from the first splat on, as the console has them.
-fn console_splat(lines: &[&str]) -> Option<Vec<String>> {
+fn console_splat(lines: &[String]) -> Option<Vec<String>> {
     let first = lines.iter().position(|line| splat::is_splat(line))?;
-    let rest = lines[first..].iter().take(60);
-    Some(rest.map(|&line| line.to_owned()).collect())
-}
-
-/// The three clocks.
-struct Watch {
-    whole: Option<Instant>,
-    /// When the current step hangs; none for a step that may last.
-    deadline: Option<Instant>,
-    limit: Option<Duration>,
-    step: String,
-    ready: Option<Instant>,
-    accel: Accel,
-}
-
-impl Watch {
-    fn new(whole: Option<Duration>, accel: Accel) -> Self {
-        let boot = accel.scale(Duration::from_secs(30));
-        Watch {
-            whole: whole.map(|whole| Instant::now() + whole),
-            deadline: Some(Instant::now() + boot),
-            limit: Some(boot),
-            step: "boot".into(),
-            ready: None,
-            accel,
-        }
-    }
-
-    fn saw(&mut self, event: &Event) {
-        match event {
-            Event::Ready { .. } => {
-                self.ready = Some(Instant::now());
-                self.step = "start of the job".into();
-            }
-            Event::Step { name, limit_secs } => {
-                self.step.clone_from(name);
-                self.limit =
-                    (*limit_secs > 0).then(|| self.accel.scale(Duration::from_secs(*limit_secs)));
-            }
-            _ => {}
-        }
-        self.deadline = self.limit.map(|limit| Instant::now() + limit);
-    }
-
-    /// Which clock has run out, if one has.
-    fn late(&self) -> Option<String> {
-        let now = Instant::now();
-        if self.whole.is_some_and(|whole| now > whole) {
-            return Some(format!(
-                "the time for the whole run is up, in {}",
-                self.step
-            ));
-        }
-        let limit = self.limit?;
-        (now > self.deadline?).then(|| format!("{}: nothing for {} s", self.step, limit.as_secs()))
-    }
+    Some(lines[first..].iter().take(60).cloned().collect())
 }
 
 #[cfg(test)]
@@ -320,33 +351,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_step_gets_its_own_time() {
-        let mut watch = Watch::new(None, Accel::Kvm);
-        assert_eq!(watch.late(), None);
-        watch.saw(&Event::Step {
-            name: "race".into(),
-            limit_secs: 7,
-        });
-        assert_eq!(watch.limit, Some(Duration::from_secs(7)));
-        watch.deadline = Some(Instant::now() - Duration::from_millis(1));
-        assert_eq!(watch.late().as_deref(), Some("race: nothing for 7 s"));
-        watch.saw(&Event::Progress { done: 1, total: 2 });
-        assert_eq!(watch.late(), None, "a sign of life renews the time");
-        watch.saw(&Event::Step {
-            name: "shell".into(),
-            limit_secs: 0,
-        });
-        assert_eq!(watch.late(), None);
-        assert_eq!(watch.deadline, None);
-    }
-
-    #[test]
     fn a_panic_is_found_on_the_console() {
         let lines = [
             "[ 1.0] notblk: mounted",
             "[ 2.0] Kernel panic - not syncing: x",
             "[ 2.1] CPU: 0",
-        ];
+        ]
+        .map(str::to_owned);
         assert_eq!(console_splat(&lines).unwrap().len(), 2);
         assert_eq!(console_splat(&lines[..1]), None);
     }

@@ -97,7 +97,7 @@ fn boot(
         let why = match &outcome.end {
             End::Hung(step) => format!("the guest hangs: {step}"),
             End::Broken(text) => format!("the agent failed: {text}"),
-            End::Done | End::Died => "the guest died".to_owned(),
+            End::Done | End::Died | End::Stopped => "the guest died".to_owned(),
         };
         if let Some(name) = tests.pop_front() {
             report.add(&name, &Verdict::Failed(why), began.elapsed());

@@ -4,9 +4,10 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{PipeWriter, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
@@ -18,25 +19,22 @@ use super::{Accel, Machine};
 
 /// The kernel's command line. With `panic=-1` and QEMU's `-no-reboot`, a panic ends QEMU at once. The level lets warnings
 /// through to the console's log, where they are looked for when the agent could not send them; more would slow the boot
-/// down. `printk.devkmsg=on` keeps the agent's marks in the kernel's log from being rate-limited.
-const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on";
+/// down. `printk.devkmsg=on` keeps the agent's marks in the kernel's log from being rate-limited, and
+/// `sysrq_always_enabled` lets a guest that hangs be questioned whatever its user space set.
+const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on sysrq_always_enabled=1";
 
-/// Writes per second to a slow disk: a rate that a few busy threads exceed at once, so that each write then waits for its
-/// turn for tens of milliseconds.
-const SLOW: &str = "throttling.iops-write=200";
+/// Files that QEMU inherits.
+pub type Files = Vec<OwnedFd>;
 
-/// Sizes of the scratch disks in MiB. Sparse, so only what the guest writes takes memory.
-const DISKS: [u64; 2] = [512, 512];
-
-/// An anonymous file in memory that a child inherits.
+/// An anonymous file in memory.
 pub fn memory_file(name: &str) -> Result<File> {
     let name = CString::new(name).context("a name with a zero byte")?;
-    let file = rustix::fs::memfd_create(&name, MemfdFlags::empty())
+    let file = rustix::fs::memfd_create(&name, MemfdFlags::CLOEXEC)
         .context("cannot make a memory file")?;
     Ok(file.into())
 }
 
-/// The path by which a child that inherits the file finds it.
+/// The path by which a child finds the file, which every child that is started from now on inherits.
 pub fn path_of(file: &impl AsFd) -> Result<String> {
     rustix::io::fcntl_setfd(file, FdFlags::empty()).context("cannot hand over a file")?;
     Ok(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
@@ -46,12 +44,15 @@ pub fn path_of(file: &impl AsFd) -> Result<String> {
 pub struct Qemu {
     /// For the host to start.
     pub command: std::process::Command,
+    /// Typed into the guest's console, if that is not the terminal.
+    pub keys: Option<PipeWriter>,
     /// Closed when dropped.
-    _files: Vec<File>,
+    _files: Files,
 }
 
-/// Machine, kernel, initramfs, disks, agent's port and console.
-pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) -> Result<Qemu> {
+/// Machine, kernel, initramfs, disks, shares, agent's port and console. Unnamed disks are made in `dir`.
+pub fn command(machine: &Machine, agent: &UnixStream, log: &File, dir: &Path) -> Result<Qemu> {
+    let accel = machine.accel;
     let mut initramfs = memory_file("initramfs")?;
     initramfs
         .write_all(machine.initramfs)
@@ -77,7 +78,7 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         .args(["-display", "none", "-no-reboot", "-kernel"])
         .arg(&machine.kernel.vmlinuz)
         .args(["-initrd", &path_of(&initramfs)?, "-append", CMDLINE]);
-    let mut files = vec![initramfs];
+    let mut files: Files = vec![initramfs.into()];
 
     path_of(agent)?;
     command = command
@@ -86,37 +87,41 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
         .arg("-device")
         .arg(format!("virtserialport,chardev=agent,name={PORT}"));
 
-    for (number, mib) in DISKS.into_iter().enumerate() {
-        let disk = memory_file("disk")?;
-        disk.set_len(mib << 20).context("cannot make a disk")?;
-        // Requests go through QEMU's thread pool, so they are under way for a while and end out of order, as on a real
-        // disk; flushes have nothing to do, because the disk never outlives QEMU.
-        let mut drive =
-            format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads,discard=unmap");
-        if number == 1 && machine.slow_disk {
-            drive = format!("{drive},{SLOW}");
+    for (number, drive) in machine.drives.iter().enumerate() {
+        command = command.args(drive.arguments(number, dir, &mut files)?);
+        if let Some(path) = drive.bind() {
+            command = command.bind(path);
         }
-        command = command
-            .arg("-drive")
-            .arg(format!("{drive},file={}", path_of(&disk)?))
-            .arg("-device")
-            .arg(format!("virtio-blk-pci,drive=disk{number}"));
-        files.push(disk);
+    }
+    for (number, share) in machine.shares.iter().enumerate() {
+        command = command.args(share.arguments(number)).bind(&share.path);
     }
 
     let path = path_of(log)?;
-    command = match machine.interactive {
+    let (command, keys) = match machine.interactive {
         // Ctrl-C belongs to the guest; Ctrl-A x ends QEMU.
-        true => command
-            .arg("-chardev")
-            .arg(format!(
-                "stdio,id=console,mux=on,signal=off,logfile={path},logappend=on"
-            ))
-            .args(["-serial", "chardev:console", "-mon", "chardev=console"]),
-        false => command
-            .arg("-chardev")
-            .arg(format!("file,id=console,path={path},append=on"))
-            .args(["-serial", "chardev:console"]),
+        true => {
+            let command = command
+                .arg("-chardev")
+                .arg(format!(
+                    "stdio,id=console,mux=on,signal=off,logfile={path},logappend=on"
+                ))
+                .args(["-serial", "chardev:console", "-mon", "chardev=console"]);
+            (command, None)
+        }
+        // A multiplexer, because that understands an escape sequence for BREAK.
+        false => {
+            let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+            let keys = path_of(&reader)?;
+            files.push(reader.into());
+            let command = command
+                .arg("-chardev")
+                .arg(format!(
+                    "file,id=console,mux=on,path={path},append=on,input-path={keys}"
+                ))
+                .args(["-serial", "chardev:console"]);
+            (command, Some(writer))
+        }
     };
     let mut command = command.build();
     if !machine.interactive {
@@ -128,6 +133,7 @@ pub fn command(machine: &Machine, accel: Accel, agent: &UnixStream, log: &File) 
     }
     Ok(Qemu {
         command,
+        keys,
         _files: files,
     })
 }
