@@ -276,18 +276,9 @@ fn make(ctx: &Ctx, spec: &Spec, tmp: &Path) -> Result<()> {
     let step = ctx
         .ui
         .step("toolbox", "making it with mmdebstrap (about a minute)");
-    let mut args: Vec<OsString> = vec![
-        "--variant=minbase".into(),
-        format!("--include={}", spec.packages.join(",")).into(),
-        // Nobody minds a toolbox lost by a power cut, and it is half as fast with a sync for every file.
-        "--dpkgopt=force-unsafe-io".into(),
-        "--aptopt=Acquire::Retries \"3\"".into(),
-        "--aptopt=Acquire::Languages \"none\"".into(),
-        // Kept, because the kernels are fetched with them.
-        "--skip=cleanup/apt/lists".into(),
-    ];
-    let excludes = spec.exclude.iter();
-    args.extend(excludes.map(|glob| format!("--dpkgopt=path-exclude={glob}").into()));
+    let mut args = bootstrap_args(&spec.packages, &spec.exclude);
+    // Kept, because the kernels are fetched with them.
+    args.push("--skip=cleanup/apt/lists".into());
     let what = "making the toolbox";
     if rustix::process::geteuid().is_root() {
         let mut command = dying_with_us("mmdebstrap");
@@ -336,9 +327,24 @@ fn make(ctx: &Ctx, spec: &Spec, tmp: &Path) -> Result<()> {
     Ok(())
 }
 
+/// mmdebstrap's options for a small root with these packages, and without the files excluded.
+pub fn bootstrap_args(packages: &[String], exclude: &[String]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec![
+        "--variant=minbase".into(),
+        format!("--include={}", packages.join(",")).into(),
+        // Nobody minds a root lost by a power cut, and it is half as fast with a sync for every file.
+        "--dpkgopt=force-unsafe-io".into(),
+        "--aptopt=Acquire::Retries \"3\"".into(),
+        "--aptopt=Acquire::Languages \"none\"".into(),
+    ];
+    let excludes = exclude.iter();
+    args.extend(excludes.map(|glob| format!("--dpkgopt=path-exclude={glob}").into()));
+    args
+}
+
 /// A host command that the kernel ends when the thread that started it is gone, however that ended. For root with all its
 /// descendants: they fill a directory that the next xtask is going to delete.
-fn dying_with_us(program: &str) -> Command {
+pub fn dying_with_us(program: &str) -> Command {
     const CONTAIN: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut command = process::host_command("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]);

@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use notblk_protocol::{splat, Event, Job, VERSION};
 
 pub use accel::Accel;
-pub use devices::{Drive, Share};
+pub use devices::{Backing, Drive, Share};
 
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
