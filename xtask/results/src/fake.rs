@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ConfigInfo, RunInfo, State, Status, SuiteInfo, TestResult};
+use crate::outcome::Column;
+use crate::{
+    Bug, ConfigInfo, Expect, Expectation, Run, RunInfo, State, Status, SuiteInfo, TestResult,
+};
 
 /// A run of these configurations, each of these tests.
 pub fn run_info(configs: &[&str], tests: &[&str]) -> RunInfo {
@@ -63,5 +66,47 @@ pub fn result(config: &str, test: &str, status: Status) -> TestResult {
         files: Vec::new(),
         boot: 1,
         repeat: format!("cargo xtask run-xfstests --config {config} {test}"),
+    }
+}
+
+/// An entry of the exclusions.
+pub fn expectation(expect: Expect, bug: Bug) -> Expectation {
+    Expectation {
+        expect,
+        bug,
+        reason: "it says why".into(),
+        link: "qemu/fstests/exclusions.toml".into(),
+    }
+}
+
+/// A run of one test of `notblk`, one round for each end.
+pub fn rounds(test: &str, ends: &[Status]) -> Run {
+    let mut run = run_info(&["notblk"], &[test]);
+    run.rounds = ends.len() as u32;
+    let round = |(number, &end): (usize, &Status)| TestResult {
+        round: number as u32 + 1,
+        ..result("notblk", test, end)
+    };
+    let results = ends.iter().enumerate().map(round).collect();
+    Run { run, results }
+}
+
+/// A run of this many tests of `notblk`, with every kind of end.
+pub fn many(tests: usize) -> Run {
+    let names: Vec<_> = (1..=tests).map(|n| format!("generic/{n:03}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let ends = Status::ALL.iter().cycle();
+    let results = names.iter().zip(ends);
+    Run {
+        run: run_info(&["notblk"], &names),
+        results: results.map(|(t, &s)| result("notblk", t, s)).collect(),
+    }
+}
+
+/// The column of `notblk`.
+pub fn column(run: &Run) -> Column<'_> {
+    Column {
+        run,
+        config: "notblk",
     }
 }

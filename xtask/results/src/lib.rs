@@ -7,18 +7,27 @@
 
 #![forbid(unsafe_code)]
 
+pub mod baseline;
 pub mod clock;
+pub mod compare;
 mod files;
 mod journal;
+pub mod junit;
 pub mod kept;
 pub mod model;
+pub mod outcome;
 pub mod store;
+pub mod table;
+mod text;
 
 #[cfg(test)]
 mod fake;
 
+pub use baseline::Baseline;
+pub use compare::{Class, Comparison};
 pub use kept::Run;
 pub use model::{
     Bug, ConfigInfo, Expect, Expectation, RunInfo, State, Status, SuiteInfo, TestResult,
 };
+pub use outcome::{Column, Outcome};
 pub use store::Store;
