@@ -10,6 +10,7 @@
 pub mod baseline;
 pub mod clock;
 pub mod compare;
+mod documents;
 mod files;
 mod journal;
 pub mod junit;
@@ -25,6 +26,7 @@ mod fake;
 
 pub use baseline::Baseline;
 pub use compare::{Class, Comparison};
+pub use documents::write_documents;
 pub use kept::Run;
 pub use model::{
     Bug, ConfigInfo, Expect, Expectation, RunInfo, State, Status, SuiteInfo, TestResult,
