@@ -39,10 +39,6 @@ const PROGRAMS: &[&str] = &[
 /// Modules that the guest must be able to load; what they depend on goes along.
 const MODULES: &[&str] = &["virtio_blk", "ext4", "loop"];
 
-/// What the guest for suites needs besides: its root is an erofs image under an overlay, and the host's directories come
-/// by 9p.
-pub const SUITE_MODULES: &[&str] = &["erofs", "overlay", "9p", "9pnet_virtio"];
-
 /// Modules that older kernels ask modprobe for, which the guest lacks: loaded before the module that wants them, where
 /// the kernel has them.
 const WANTED_BY_NAME: &[(&str, &str)] = &[("ext4", "crc32c_generic")];
@@ -59,7 +55,7 @@ pub struct Parts<'a> {
     pub fsx: Option<&'a Path>,
     /// The module under test; none for the kernel's own driver.
     pub module: Option<&'a Path>,
-    /// Modules beside those that every guest has, like [`SUITE_MODULES`].
+    /// Modules beside those that every guest has.
     pub extra_modules: &'a [&'a str],
 }
 

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The run of `check`, from its start to its end.
+
+use super::parse::{Parser, Piece};
+use super::root::Disks;
+use super::{driver, files, RESULTS, SCRATCH_DIR, SUITE, TEST_DIR};
+use crate::kmsg::Place;
+use crate::Guest;
+use anyhow::{bail, Context, Result};
+use notblk_protocol::{Event, SuiteSpec, SuiteStatus, SuiteTest};
+use rustix::process::{wait, WaitOptions, WaitStatus};
+use std::io::{PipeReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+/// How long `check` may take to its first test, in seconds.
+const START: u64 = 180;
+
+/// What the two threads that watch `check` tell.
+enum News {
+    /// It printed this.
+    Output(Vec<u8>),
+    /// It has ended.
+    Ended(WaitStatus),
+}
+
+/// Runs all tests of the job.
+pub fn run(guest: &Guest, spec: &SuiteSpec, disks: &Disks) -> Result<()> {
+    guest.host.step("the suite starts", START)?;
+    let news = start(spec, disks)?;
+    let loops = spec.check_args.iter().any(|word| word == "-L");
+    let mut run = Run {
+        guest,
+        disk: &disks.test,
+        parser: Parser::new(spec.tests.iter().cloned(), loops),
+        place: guest.kmsg.settle()?,
+        begun: None,
+        announced: false,
+    };
+    let status = loop {
+        match news.recv().context("nobody watches check any more")? {
+            News::Output(bytes) => {
+                let pieces = run.parser.feed(&bytes);
+                run.tell(pieces)?;
+            }
+            News::Ended(status) => break status,
+        }
+    };
+    // What it printed last may still be on its way; a process that it left behind may hold the pipe open
+    // for ever.
+    while let Ok(News::Output(bytes)) = news.recv_timeout(Duration::from_millis(200)) {
+        let pieces = run.parser.feed(&bytes);
+        run.tell(pieces)?;
+    }
+    let pieces = run.parser.finish();
+    run.tell(pieces)?;
+    match run.parser.to_come() {
+        0 => Ok(()),
+        missing => bail!(
+            "check ended ({}) with {missing} of {} tests not run; it said:\n{}",
+            describe(status),
+            spec.tests.len(),
+            run.parser.outside().join("\n")
+        ),
+    }
+}
+
+/// Starts `check`, and the threads that watch it.
+fn start(spec: &SuiteSpec, disks: &Disks) -> Result<Receiver<News>> {
+    let (output, theirs) = std::io::pipe().context("make a pipe")?;
+    // A session of its own, so that no test can signal anybody but the suite by its group.
+    let mut command = Command::new("setsid");
+    command
+        .args(["./check", "--exact-order"])
+        .args(&spec.check_args)
+        .args(&spec.tests)
+        .current_dir(SUITE)
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .envs([("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root")])
+        .envs([("TERM", "linux"), ("LANG", "C"), ("SHELL", "/bin/bash")])
+        // All of a failed test's difference that anybody would read.
+        .env("DIFF_LENGTH", "200")
+        // The tree may hold somebody's local.config, which would override all this.
+        .env("HOST_OPTIONS", "/nonexistent")
+        .envs(&spec.env)
+        .env("FSTYP", &spec.fstyp)
+        .env("TEST_DEV", &disks.test)
+        .env("TEST_DIR", TEST_DIR)
+        .env("SCRATCH_DEV", &disks.scratch)
+        .env("SCRATCH_MNT", SCRATCH_DIR)
+        .env("RESULT_BASE", RESULTS)
+        .stdin(Stdio::null())
+        .stdout(theirs.try_clone()?)
+        .stderr(theirs);
+    if let Some(logwrites) = &disks.logwrites {
+        command.env("LOGWRITES_DEV", logwrites);
+    }
+    let check = command.spawn().context("run check")?;
+    // The builder holds the writing ends of the pipe.
+    drop(command);
+    let (sender, news) = channel();
+    let pid = i32::try_from(check.id())?;
+    std::thread::spawn({
+        let sender = sender.clone();
+        move || read(output, &sender)
+    });
+    std::thread::spawn(move || reap(pid, &sender));
+    Ok(news)
+}
+
+fn read(mut output: PipeReader, sender: &Sender<News>) {
+    let mut piece = [0; 16 << 10];
+    loop {
+        match output.read(&mut piece) {
+            Ok(0) => return,
+            Ok(length) => {
+                if sender.send(News::Output(piece[..length].to_vec())).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reaps every process that ends, since those whose parents are gone are PID 1's children, until `check`
+/// is among them. Nothing else in the agent starts a process meanwhile, so no one's status is stolen.
+fn reap(check: i32, sender: &Sender<News>) {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_pid() == check => {
+                // The receiver is gone when the job has failed already.
+                let _ = sender.send(News::Ended(status));
+                return;
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // There is always a child while check runs.
+            Err(_) => return,
+        }
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => format!("{status:?}"),
+    }
+}
+
+/// What is known while it runs.
+struct Run<'a> {
+    guest: &'a Guest,
+    /// `TEST_DEV`
+    disk: &'a str,
+    parser: Parser,
+    /// Where the running test's part of the kernel's log begins.
+    place: Place,
+    /// When the running test began.
+    begun: Option<Instant>,
+    /// A test has begun.
+    announced: bool,
+}
+
+impl Run<'_> {
+    /// Tells the host what was read.
+    fn tell(&mut self, pieces: Vec<Piece>) -> Result<()> {
+        let mut pieces = pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match piece {
+                Piece::Begun(test) => {
+                    if !self.announced {
+                        // Each test has its own clock on the host.
+                        self.guest.host.step("tests", 0)?;
+                        self.announced = true;
+                    }
+                    self.begun = Some(Instant::now());
+                    self.guest.host.send(&Event::SuiteStart { test })?;
+                }
+                Piece::Ended {
+                    test,
+                    status,
+                    output,
+                } => {
+                    let again = pieces.peek() == Some(&Piece::Begun(test.clone()));
+                    self.end(test, status, output, again)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A test has ended; `again` if it has begun anew.
+    fn end(
+        &mut self,
+        test: String,
+        status: SuiteStatus,
+        output: String,
+        again: bool,
+    ) -> Result<()> {
+        let files = files::gather(&test)?;
+        let millis = self
+            .begun
+            .take()
+            .map_or(0, |begun| begun.elapsed().as_millis());
+        let (log, place) = self.guest.kmsg.take(self.place)?;
+        self.place = place;
+        if !again {
+            files::remove(&test)?;
+        }
+        // A result that another driver gave must not count.
+        driver::prove_again(self.guest.driver, self.disk)
+            .with_context(|| format!("after {test}"))?;
+        let test = SuiteTest {
+            test,
+            status,
+            output,
+            millis: millis.try_into().unwrap_or(u64::MAX),
+            log: log.lines,
+            splats: log.splats,
+            invalidation_failures: log.invalidation_failures,
+            invalidation_failures_in_all: log.invalidation_failures_in_all,
+            files,
+        };
+        self.guest.host.send(&Event::SuiteEnd(Box::new(test)))
+    }
+}
