@@ -17,15 +17,19 @@ use crate::interrupt;
 
 /// QEMU's words for a BREAK on the line, with Ctrl-A as the escape character.
 const BREAK: &[u8] = b"\x01b";
-/// The questions, the most telling first, because the last may take longer than there is time: all messages go to the
+/// The questions, each with the silence that ends its answer; where processors are fought for, the kernel pauses in the
+/// middle. The most telling come first, because the last may take longer than there is time: all messages go to the
 /// console; blocked tasks; what the processors do; all tasks.
-const QUESTIONS: &[u8] = b"9wlt";
+const QUESTIONS: [(u8, Duration); 4] = [
+    (b'9', Duration::from_millis(300)),
+    (b'w', Duration::from_millis(1500)),
+    (b'l', Duration::from_millis(1500)),
+    (b't', Duration::from_millis(2500)),
+];
 /// How long an answer may take to begin. A kernel that does not answer in that time never will: it has interrupts off.
 const BEGIN: Duration = Duration::from_secs(4);
-/// An answer ends with so long a silence.
-const QUIET: Duration = Duration::from_millis(700);
 /// How long all answers may take.
-const ALL: Duration = Duration::from_secs(20);
+const ALL: Duration = Duration::from_secs(25);
 /// How often the log is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -35,13 +39,13 @@ const TICK: Duration = Duration::from_millis(50);
 pub fn ask(keys: &mut PipeWriter, log: &Path) -> Result<Vec<String>> {
     let begin = length(log);
     let until = Instant::now() + ALL;
-    for &question in QUESTIONS {
+    for (question, quiet) in QUESTIONS {
         let before = length(log);
         // A failure means that QEMU is gone, and its log with all it had to say is there.
         if keys.write_all(&[BREAK, &[question]].concat()).is_err() {
             break;
         }
-        wait_for_quiet(log, before, until)?;
+        wait_for_quiet(log, before, quiet, until)?;
         if length(log) == before || Instant::now() >= until {
             break;
         }
@@ -52,7 +56,7 @@ pub fn ask(keys: &mut PipeWriter, log: &Path) -> Result<Vec<String>> {
 }
 
 /// Waits until something was added to the log and then nothing for a while, or until it is too late.
-fn wait_for_quiet(log: &Path, before: usize, until: Instant) -> Result<()> {
+fn wait_for_quiet(log: &Path, before: usize, quiet: Duration, until: Instant) -> Result<()> {
     let mut last = before;
     let mut since = Instant::now();
     while Instant::now() < until {
@@ -62,7 +66,7 @@ fn wait_for_quiet(log: &Path, before: usize, until: Instant) -> Result<()> {
         if now != last {
             (last, since) = (now, Instant::now());
         }
-        let patience = if now == before { BEGIN } else { QUIET };
+        let patience = if now == before { BEGIN } else { quiet };
         if since.elapsed() > patience {
             break;
         }
