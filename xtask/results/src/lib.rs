@@ -12,6 +12,7 @@ pub mod clock;
 pub mod compare;
 mod documents;
 mod files;
+pub mod html;
 mod journal;
 pub mod junit;
 pub mod kept;
