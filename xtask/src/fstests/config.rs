@@ -48,7 +48,6 @@ pub struct Config {
     pub disks: Disks,
     /// The guest's memory in MiB.
     pub memory: u32,
-    description: String,
     module_parameters: Vec<String>,
     mkfs_options: String,
     mount_options: Option<String>,
@@ -59,7 +58,7 @@ pub struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
-    /// What it is, in one line.
+    /// What it is, in one line, for whoever reads the file.
     description: String,
     driver: Driver,
     fstyp: String,
@@ -109,11 +108,6 @@ fn memory() -> u32 {
 }
 
 impl Config {
-    /// What it is, in one line.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
     /// The suite's environment, but for what the agent adds.
     pub fn suite_env(&self) -> BTreeMap<String, String> {
         self.env.clone()
@@ -187,7 +181,6 @@ impl Config {
             env,
             disks: file.disks,
             memory: file.memory,
-            description: file.description,
             module_parameters: file.module_parameters,
             mkfs_options: file.mkfs_options,
             mount_options: file.mount_options,
@@ -214,11 +207,6 @@ pub fn load(repo: &Path, name: &str) -> Result<Config> {
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let shown = path.strip_prefix(repo).unwrap_or(&path);
     Config::parse(&text, &stem, shown)
-}
-
-/// All configurations of the repository, by name.
-pub fn all(repo: &Path) -> Result<Vec<Config>> {
-    names(repo)?.iter().map(|name| load(repo, name)).collect()
 }
 
 /// The names of all configurations of the repository, sorted.
@@ -256,7 +244,8 @@ mod tests {
 
     #[test]
     fn the_repositorys_own_are_sound() {
-        let configs = all(repo()).unwrap();
+        let names = names(repo()).unwrap();
+        let configs: Vec<Config> = names.iter().map(|n| load(repo(), n).unwrap()).collect();
         let names: Vec<&str> = configs.iter().map(|c| c.name.as_str()).collect();
         for name in [
             "as-ext4",
