@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 pub mod disk {
     /// The read-only root, an erofs image.
     pub const ROOT: &str = "root";
+    /// The suite's built tree, an erofs image of it. May be absent; then it comes by 9p, which is slow: `check` begins with
+    /// a look at every file of the tree, and each takes some round trips to the host.
+    pub const SUITE: &str = "suite";
     /// `TEST_DEV`.
     pub const TEST: &str = "test";
     /// `SCRATCH_DEV`.
@@ -18,7 +21,7 @@ pub mod disk {
 
 /// Tags of the host's directories, shared read-only by 9p.
 pub mod share {
-    /// The suite's built tree.
+    /// The suite's built tree, where there is no disk with it.
     pub const SUITE: &str = "suite";
     /// What is laid over it; absent where there is nothing.
     pub const OVERLAY: &str = "overlay";

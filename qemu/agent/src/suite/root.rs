@@ -55,6 +55,7 @@ pub fn enter() -> Result<Disks> {
     let image = take(disk::ROOT)?;
     let test = take(disk::TEST)?;
     let scratch = take(disk::SCRATCH)?;
+    let suite = disks.remove(disk::SUITE);
     let disks = Disks {
         test,
         scratch,
@@ -63,10 +64,10 @@ pub fn enter() -> Result<Disks> {
 
     attach("erofs", &image, IMAGE, MountFlags::RDONLY, "")?;
     attach("tmpfs", "work", WORK, MountFlags::empty(), "size=60%")?;
-    overlay(&[IMAGE], "root", ROOT)?;
-    let tags = tags()?;
+    overlay(IMAGE, "root", ROOT)?;
+    host_directories(suite.as_deref(), &tags()?)?;
+    // After this, devices and sysfs are where they will be.
     kernel_filesystems()?;
-    host_directories(&tags)?;
     let bind = [
         ("results", RESULTS, 0o755),
         ("tmp", "/tmp", 0o1777),
@@ -132,16 +133,18 @@ fn attach(kind: &str, what: &str, place: &str, flags: MountFlags, options: &str)
         .with_context(|| format!("mount -t {kind} -o {options:?} {what} {place}"))
 }
 
-/// Lays a part of the work directory over others, of which the first is on top.
-fn overlay(lower: &[&str], name: &str, place: &str) -> Result<()> {
-    let upper = format!("{WORK}/{name}.upper");
+/// Where changes to an overlay go.
+fn upper(name: &str) -> String {
+    format!("{WORK}/{name}.upper")
+}
+
+/// Lays a part of the work directory over a filesystem.
+fn overlay(lower: &str, name: &str, place: &str) -> Result<()> {
+    let upper = upper(name);
     let work = format!("{WORK}/{name}.work");
     make_dir(&upper)?;
     make_dir(&work)?;
-    let options = format!(
-        "lowerdir={},upperdir={upper},workdir={work}",
-        lower.join(":")
-    );
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     attach("overlay", "overlay", place, MountFlags::empty(), &options)
 }
 
@@ -172,26 +175,46 @@ fn kernel_filesystems() -> Result<()> {
 }
 
 /// The suite with what is laid over it, and the kernel's modules.
-fn host_directories(tags: &[String]) -> Result<()> {
+fn host_directories(suite: Option<&str>, tags: &[String]) -> Result<()> {
     // `loose` keeps what was read; the host must not change these directories while the guest runs.
     let options = "trans=virtio,version=9p2000.L,cache=loose,msize=512000";
     let share = |tag: &str, place: &str| attach("9p", tag, place, MountFlags::RDONLY, options);
-    for needed in [share::SUITE, share::MODULES] {
-        ensure!(
-            tags.iter().any(|tag| tag == needed),
-            "the host shares no directory with the tag {needed:?}"
-        );
-    }
+    let has = |tag: &str| tags.iter().any(|other| other == tag);
+    ensure!(
+        has(share::MODULES),
+        "the host shares no directory of kernel modules"
+    );
     share(share::MODULES, &below("/usr/lib/modules"))?;
-    let mut lower = Vec::new();
-    if tags.iter().any(|tag| tag == share::OVERLAY) {
-        share(share::OVERLAY, "/share/overlay")?;
-        lower.push("/share/overlay");
+    let lower = "/share/suite";
+    match suite {
+        Some(image) => attach("erofs", image, lower, MountFlags::RDONLY, "")?,
+        None => {
+            ensure!(has(share::SUITE), "the host gives no suite");
+            share(share::SUITE, lower)?;
+        }
     }
-    share(share::SUITE, "/share/suite")?;
-    lower.push("/share/suite");
+    if has(share::OVERLAY) {
+        // Copied, because as a layer it would be asked for every file of the suite first.
+        share(share::OVERLAY, "/share/overlay")?;
+        copy_tree("/share/overlay".as_ref(), upper("suite").as_ref())
+            .context("copy what is laid over the suite")?;
+    }
     // Writable, because tests make links beside themselves, and `check` changes modes.
-    overlay(&lower, "suite", &below(SUITE))
+    overlay(lower, "suite", &below(SUITE))
+}
+
+/// Copies all directories and files below `from`.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_tree(&entry.path(), &to)?,
+            false => drop(fs::copy(entry.path(), &to)?),
+        }
+    }
+    Ok(())
 }
 
 /// The small things that programs look for.
@@ -222,13 +245,13 @@ fn furnish() -> Result<()> {
 fn link(target: &str, path: &str) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("remove {path}"))
+            Err(error).with_context(|| format!("remove {path}"))
         }
         _ => symlink(target, path).with_context(|| format!("link {path}")),
     }
 }
 
-/// Starts udev for block devices, and the loopback interface. Without udev `dmsetup` waits for ever.
+/// Starts udev for block devices. Without udev `dmsetup` waits for ever.
 pub fn start_services() -> Result<()> {
     const UDEVD: &str = "/usr/lib/systemd/systemd-udevd";
     if !Path::new(UDEVD).exists() {
@@ -238,6 +261,6 @@ pub fn start_services() -> Result<()> {
     tool(
         "udevadm",
         &["trigger", "--action=add", "--subsystem-match=block"],
-    )?;
-    tool("ip", &["link", "set", "lo", "up"]).map(drop)
+    )
+    .map(drop)
 }
