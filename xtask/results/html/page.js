@@ -47,6 +47,9 @@
       section.hidden = state.sort !== "" || count === 0;
       number.textContent = String(count) === total ? total : `${count} of ${total}`;
     }
+    // What is shown begins below the filters, wherever the reader was in what was shown before.
+    const results = byId("results");
+    if (results.getBoundingClientRect().top < byId("tests").offsetHeight - 1) results.scrollIntoView();
     byId("shown").value = `${shown} of ${rows.length}`;
     byId("nothing").hidden = shown > 0;
     byId("reset").disabled = shown === rows.length && state.sort === "" && state.column === "" && state.text === ""
@@ -187,6 +190,10 @@
       target.scrollIntoView();
     }
   }
+  // What is scrolled to must not end up below the filters, whose height depends on the window's width.
+  new ResizeObserver(([filters]) => {
+    document.documentElement.style.setProperty("--top", `${filters.target.offsetHeight}px`);
+  }).observe(document.querySelector(".sticky"));
   addEventListener("hashchange", follow);
   follow();
   press();

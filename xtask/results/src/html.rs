@@ -39,7 +39,7 @@ pub fn page(run: &Run, baseline: Option<&Baseline>) -> String {
             ("bars", &bars(&page)),
             ("comparisons", &comparisons(&page)),
             ("configurations", &configurations(run)),
-            ("statuses", &statuses()),
+            ("statuses", &statuses(&page)),
             ("columns", &column_options(&page)),
             ("flags", &flags(&page)),
             ("head", &head(&page)),
@@ -136,15 +136,15 @@ fn bars(page: &Page) -> String {
             .map(|r| r.secs)
             .sum();
         let baseline = match column.baseline {
-            true => " <small>baseline</small>",
+            true => "<small>baseline</small>",
             false => "",
         };
         let _ = write!(
             html,
-            "<div class=\"config\"><h2>{}{baseline}</h2><div class=\"bar\">{bar}</div>\
-             <p class=\"legend\">{legend}<span class=\"time\">{} tests in {}</span></p></div>",
+            "<div class=\"config\"><h2>{}{baseline}<small class=\"time\">{} in {}</small></h2>\
+             <div class=\"bar\">{bar}</div><p class=\"legend\">{legend}</p></div>",
             text(label),
-            outcomes.len(),
+            counted(outcomes.len(), "test"),
             duration(time),
         );
     }
@@ -206,11 +206,17 @@ fn configurations(run: &Run) -> String {
     html
 }
 
-fn statuses() -> String {
-    Status::ALL
+/// Filters for the statuses that something has.
+fn statuses(page: &Page) -> String {
+    let outcomes = || page.columns.iter().flat_map(|c| c.outcomes.values());
+    let chips = Status::ALL
         .iter()
+        .filter(|&&status| outcomes().any(|o| o.shown().status == status));
+    chips
         .map(|s| {
-            format!("<button type=\"button\" class=\"chip s-{s}\" aria-pressed=\"false\" data-toggle=\"{s}\">{s}</button>")
+            format!(
+                "<button type=\"button\" class=\"chip s-{s}\" aria-pressed=\"false\" data-toggle=\"{s}\">{s}</button>"
+            )
         })
         .collect()
 }

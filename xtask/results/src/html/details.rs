@@ -117,7 +117,7 @@ fn result_details(html: &mut String, column: &PageColumn, result: &TestResult, l
             html,
             &title,
             &log(&lines, limits.lines),
-            splats || lines.len() < 40,
+            splats || result.output.trim().is_empty(),
         );
     }
     if !result.files.is_empty() {
@@ -206,7 +206,7 @@ fn log(lines: &[&str], limit: usize) -> String {
     let first = lines.iter().position(|line| is_marked(line));
     let last_start = lines.len().saturating_sub(limit);
     let from = match first {
-        Some(first) => first.saturating_sub(limit / 8).min(last_start),
+        Some(first) => first.saturating_sub(limit / 20).min(last_start),
         None => last_start,
     };
     let to = (from + limit).min(lines.len());
@@ -254,8 +254,8 @@ mod tests {
         lines[500] = "WARNING: here";
         let html = log(&lines, 100);
         assert!(html.contains("<span class=\"splat\">WARNING: here</span>"));
-        assert!(html.starts_with("<span class=\"cut\">(488 lines left out)</span>\nline 488\n"));
-        assert!(html.ends_with("line 587\n<span class=\"cut\">(412 lines left out)</span>\n"));
+        assert!(html.starts_with("<span class=\"cut\">(495 lines left out)</span>\nline 495\n"));
+        assert!(html.ends_with("line 594\n<span class=\"cut\">(405 lines left out)</span>\n"));
     }
 
     #[test]

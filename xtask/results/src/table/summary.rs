@@ -58,14 +58,14 @@ fn comparison(compared: &Comparison, paint: Paint) -> String {
         .filter(|&&class| compared.count(class) > 0)
         .map(|&class| format!("{} {}", compared.count(class), class.title()))
         .collect();
-    let commas: Vec<String> = match counts.split_last() {
+    let parts: Vec<String> = match counts.split_last() {
         None => return text + "  no test has a result\n",
         Some((last, others)) => {
-            let others = others.iter().map(|count| format!("{count},"));
+            let others = others.iter().map(|count| format!("{count};"));
             others.chain([last.clone()]).collect()
         }
     };
-    text.push_str(&wrap(commas.iter().flat_map(|c| c.split(' ')), 2));
+    text.push_str(&wrap(parts.iter().flat_map(|c| c.split(' ')), 2));
     for class in Class::ALL {
         let rows: Vec<_> = compared.of(class).collect();
         if rows.is_empty() {
