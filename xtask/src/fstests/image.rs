@@ -30,24 +30,22 @@ pub fn of(ctx: &Ctx, toolbox: &Toolbox, tree: &Path) -> Result<PathBuf> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let entry = format!("suite-{}", cache::key(&parts));
     let what = "makes an image of the suite";
-    let dir = ctx
-        .cache
-        .get_or_make(&ctx.ui, &entry, what, SPACE, |dir| {
-            let step = ctx.ui.step("suite", "making an image of its tree");
-            let mut command = toolbox
-                .command("mkfs.erofs")
-                // Its owner on the host is nobody in the guest, and its extended attributes mean nothing there.
-                .args(["--quiet", "--all-root", "-x-1", "--exclude-path=.git"])
-                .arg(dir.join("suite.erofs"))
-                .arg(tree)
-                .bind(tree)
-                .bind(dir)
-                .cwd("/")
-                .build();
-            process::run(&step, &ctx.cache.log("suite-image"), what, &mut command)?;
-            step.done("made an image of its tree");
-            Ok(())
-        })?;
+    let dir = ctx.cache.get_or_make(&ctx.ui, &entry, what, SPACE, |dir| {
+        let step = ctx.ui.step("suite", "making an image of its tree");
+        let mut command = toolbox
+            .command("mkfs.erofs")
+            // Its owner on the host is nobody in the guest, and its extended attributes mean nothing there.
+            .args(["--quiet", "--all-root", "-x-1", "--exclude-path=.git"])
+            .arg(dir.join("suite.erofs"))
+            .arg(tree)
+            .bind(tree)
+            .bind(dir)
+            .cwd("/")
+            .build();
+        process::run(&step, &ctx.cache.log("suite-image"), what, &mut command)?;
+        step.done("made an image of its tree");
+        Ok(())
+    })?;
     Ok(dir.join("suite.erofs"))
 }
 

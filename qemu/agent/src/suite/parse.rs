@@ -112,10 +112,11 @@ impl Parser {
             if !self.settled {
                 self.look(end.is_some(), &mut pieces);
             }
-            if self.settled || end.is_some() {
+            // Lines of no test are kept whole.
+            if end.is_some() || (self.settled && self.segment.is_some()) {
                 self.file();
-                self.settled = end.is_none();
             }
+            self.settled &= end.is_none();
         }
         pieces
     }
@@ -169,10 +170,11 @@ impl Parser {
                         again: true,
                     }
                 }
-                Some([] | [b' ']) => line = Line::Open,
-                Some(_) => return Line::Other,
+                // Not before that is settled, since the same name may stand next in the list as well.
+                Some([] | [b' ']) if !complete => return Line::Open,
+                Some([] | [b' ', ..]) => return Line::Other,
                 None if could_become(&self.line, test) => line = Line::Open,
-                None => {}
+                _ => {}
             }
         }
         if let Some(test) = self.tests.front() {
@@ -184,9 +186,8 @@ impl Parser {
                     }
                 }
                 Some([]) => line = Line::Open,
-                Some(_) => {}
                 None if could_become(&self.line, test) => line = Line::Open,
-                None => {}
+                _ => {}
             }
         }
         for word in SUMMARY {
