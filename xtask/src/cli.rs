@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{race, shell, test};
+use crate::{fstests, race, shell, test};
 
 /// The laboratory around notblk: provisions, builds, boots and judges.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ pub enum Command {
     Test(test::Args),
     /// Show the fallback race, without the drain and with it
     Race(race::Args),
+    /// Run xfstests, which you have built, in guests; judge, keep and compare the results
+    RunXfstests(Box<fstests::Args>),
     /// Run a command in the toolbox, in the current directory
     Toolbox(ToolboxArgs),
     /// Resolve all kernels of qemu/kernels.toml again and write qemu/kernels.lock

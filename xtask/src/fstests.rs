@@ -1,10 +1,394 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `cargo xtask run-xfstests`: the suite that its user built, in guests, judged and kept.
+//!
+//! - [`args`]: the command line; [`tree`]: the suite's tree; [`config`], [`exclusions`]: `qemu/fstests`
+//! - [`select`]: which tests; [`lay`]: our own tests, laid over the tree
+//! - [`root`], [`guest`]: what boots; [`runner`]: runs; [`verdict`], [`clocks`]: judge; [`live`], [`report`]: show
+//!
+//! Results are the crate `notblk-results`'s.
 
+mod args;
+mod clocks;
 mod config;
 mod exclusions;
+mod guest;
 mod lay;
+mod live;
+mod report;
 mod root;
+mod runner;
 mod select;
 mod tree;
+mod verdict;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use notblk_protocol::Driver;
+use notblk_results::{clock, Baseline, ConfigInfo, RunInfo, State, Status, Store, SuiteInfo};
+
+use crate::cli::{Cli, Command};
+use crate::context::Ctx;
+use crate::errors::{Code, Exit};
+use crate::process;
+pub use args::Args;
+use clocks::Clocks;
+use config::Config;
+use exclusions::Exclusions;
+use guest::SuiteGuest;
+use lay::Laid;
+use live::Live;
+use runner::{Part, Prepared, Runner};
+use select::{Chosen, Selection};
+use tree::Tree;
+
+/// The configuration that is run where none is named.
+const DEFAULT: &str = "notblk";
+
+/// `cargo xtask run-xfstests`.
+pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
+    let results = match &args.results {
+        Some(dir) => std::path::absolute(dir)?,
+        None => ctx.repo.join("results/xfstests"),
+    };
+    if args.list {
+        return report::list(&results);
+    }
+    if let Some(runs) = &args.diff {
+        return report::diff(&results, &runs[0], &runs[1]);
+    }
+    if let Some(which) = &args.report {
+        return report::again(&results, which);
+    }
+    std::fs::create_dir_all(&results)
+        .with_context(|| format!("cannot make {}", results.display()))?;
+    match &args.resume {
+        None => begin(ctx, &results, args),
+        Some(which) => {
+            let store = Store::open(&report::find(&results, which)?).map_err(report::usage)?;
+            let command = store.info().command;
+            let line = std::iter::once("cargo xtask".to_owned()).chain(command);
+            match Cli::try_parse_from(line).map(|cli| cli.command) {
+                Ok(Command::RunXfstests(before)) => {
+                    // What only says how fast, and where, may be said anew.
+                    let args = Args {
+                        timeout: args.timeout.or(before.timeout),
+                        xfstests: args.xfstests.or(before.xfstests.clone()),
+                        ..*before
+                    };
+                    go_on(ctx, &results, args, store)
+                }
+                _ => Err(Exit::usage(format!(
+                    "run {} was begun by another version of xtask, with options that this one does not have",
+                    store.info().id
+                ))
+                .into()),
+            }
+        }
+    }
+}
+
+/// All that is needed to run, and that is the same for a new run and one that goes on.
+struct Ready {
+    tree: Tree,
+    laid: Laid,
+    guest: SuiteGuest,
+    prepared: Vec<Prepared>,
+    clocks: Mutex<Clocks>,
+    baseline: Option<Baseline>,
+}
+
+/// The configurations asked for, the baseline's among them, and the baseline.
+fn configurations(
+    ctx: &Ctx,
+    results: &std::path::Path,
+    args: &Args,
+) -> Result<(Vec<Config>, Option<Baseline>)> {
+    let mut names = args.configs.clone();
+    if names.is_empty() {
+        names.push(DEFAULT.into());
+    }
+    let known = config::names(&ctx.repo)?;
+    // A baseline that is a configuration is run as well; one that is not must be results that are there.
+    let also = args.baseline.as_ref().filter(|name| known.contains(name));
+    names.extend(also.cloned());
+    let mut configs: Vec<Config> = Vec::new();
+    for name in &names {
+        let config = config::load(&ctx.repo, name)?;
+        if configs.iter().all(|other| other.name != config.name) {
+            configs.push(config);
+        }
+    }
+    let names = configs.iter().map(|config| config.name.as_str());
+    let baseline = match &args.baseline {
+        None => None,
+        Some(name) => Some(Baseline::parse(names, name, results).map_err(|error| {
+            Exit::usage(format!("--baseline {name}: {error:#}")).hint(format!(
+                "a configuration ({}), a kept run, or a results.json",
+                known.join(", ")
+            ))
+        })?),
+    };
+    Ok((configs, baseline))
+}
+
+fn ready(ctx: &Ctx, results: &std::path::Path, args: &Args) -> Result<Ready> {
+    // Everything that can be wrong with the command line is said before anything is made.
+    let tree = tree::find(args.xfstests.as_deref())?;
+    let (configs, baseline) = configurations(ctx, results, args)?;
+    let exclusions = Exclusions::load(&ctx.repo)?;
+    let root = root::provide(ctx)?;
+    tree::check_libraries(&tree, &root.files, &root.glibc)?;
+    let notblk = configs.iter().any(|config| config.driver == Driver::Notblk);
+    let guest = SuiteGuest::prepare(ctx, args, notblk, root)?;
+    let laid = lay::lay(ctx, &tree)?;
+    let guest = guest.with_suite(tree.path.clone(), laid.dir.clone());
+    let fixed = args.timeout.map(Duration::from_secs);
+    let clocks = Clocks::open(results, guest.accel, fixed);
+    let prepared = configs
+        .into_iter()
+        .map(|config| {
+            let (exclusions, name) = (exclusions.clone(), config.name.clone());
+            Prepared {
+                config,
+                expectations: Box::new(move |test| exclusions.find(&name, test)),
+            }
+        })
+        .collect();
+    Ok(Ready {
+        tree,
+        laid,
+        guest,
+        prepared,
+        clocks: Mutex::new(clocks),
+        baseline,
+    })
+}
+
+/// Which tests each configuration gets, in the order of the configurations.
+fn choose(ready: &Ready, args: &Args) -> Result<Vec<Chosen>> {
+    let what = Selection {
+        tests: args.tests.clone(),
+        groups: args.groups.clone(),
+        not_groups: args.not_groups.clone(),
+        not_tests: args.not_tests.clone(),
+        not_files: args.not_files.clone(),
+    };
+    let select = |prepared: &Prepared| {
+        select::select(&ready.tree, &ready.laid, &prepared.config.fstyp, &what)
+    };
+    ready.prepared.iter().map(select).collect()
+}
+
+/// A new run.
+fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
+    let ready = ready(ctx, results, &args)?;
+    let chosen = choose(&ready, &args)?;
+    let mut configs = Vec::new();
+    let mut expunged = Vec::new();
+    for (prepared, mut chosen) in ready.prepared.iter().zip(chosen) {
+        let config = &prepared.config;
+        if let Some(shard) = args.shard {
+            let clocks = ready.clocks.lock().expect("nobody else has it yet");
+            let estimate = |test: &str| clocks.estimate(&config.name, test);
+            chosen.tests = select::part(&chosen.tests, shard.part, shard.of, estimate);
+        }
+        configs.push(ConfigInfo {
+            name: config.name.clone(),
+            fstyp: config.fstyp.clone(),
+            driver: config.driver.name().to_owned(),
+            env: config.suite_env(),
+            proof: Vec::new(),
+            tests: chosen.tests,
+        });
+        expunged.push(chosen.expunged);
+    }
+    if args.dry_run {
+        for config in &configs {
+            let name = &config.name;
+            config
+                .tests
+                .iter()
+                .for_each(|test| println!("{name} {test}"));
+        }
+        return Ok(Code::PASSED);
+    }
+    let started = clock::now();
+    let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
+    let info = RunInfo {
+        id: clock::run_id(&started, &names),
+        started,
+        ended: None,
+        state: State::Running,
+        command: std::env::args().skip(1).collect(),
+        commit: commit(ctx),
+        kernel: ready.guest.kernel.release.clone(),
+        accel: ready.guest.accel.to_string(),
+        cpus: args.cpus,
+        memory: ready.guest.memory(&ready.prepared[0].config),
+        shards: args.shards.get(),
+        suite: SuiteInfo {
+            path: ready.tree.path.display().to_string(),
+            version: ready.tree.version.clone(),
+        },
+        configs,
+        baseline: args.baseline.clone(),
+        rounds: args.rounds(),
+        wall_secs: 0.0,
+    };
+    let store = Store::create(results, &info)?;
+    drive(ctx, &args, ready, store, &expunged)
+}
+
+/// A run that was interrupted.
+fn go_on(ctx: &Ctx, results: &std::path::Path, args: Args, store: Store) -> Result<Code> {
+    let ready = ready(ctx, results, &args)?;
+    let info = store.info();
+    if info.kernel != ready.guest.kernel.release {
+        return Err(Exit::usage(format!(
+            "run {} was on kernel {}, and {} is what there is now",
+            info.id, info.kernel, ready.guest.kernel.release
+        ))
+        .hint("begin a new run, or put the kernel back into qemu/kernels.lock")
+        .into());
+    }
+    store.update_run(|run| run.state = State::Running)?;
+    let expunged: Vec<Vec<String>> = choose(&ready, &args)?
+        .into_iter()
+        .map(|chosen| chosen.expunged)
+        .collect();
+    drive(ctx, &args, ready, store, &expunged)
+}
+
+/// Runs what has no result yet, and shows what came of it.
+fn drive(
+    ctx: &Ctx,
+    args: &Args,
+    ready: Ready,
+    store: Store,
+    expunged: &[Vec<String>],
+) -> Result<Code> {
+    let began = Instant::now();
+    let before = store.info().wall_secs;
+    ctx.ui.note(&format!("results: {}", store.dir().display()));
+    // A guest that ended without a word says nothing about the test: a run that goes on tries it again.
+    let (died, done): (Vec<_>, Vec<_>) = store
+        .results()
+        .into_iter()
+        .partition(|result| result.status == Status::Died);
+    let done: Vec<Status> = done.iter().map(|result| result.status).collect();
+    let mut parts = Vec::new();
+    let mut left = 0.0;
+    {
+        let clocks = ready.clocks.lock().expect("nobody else has it yet");
+        for (index, prepared) in ready.prepared.iter().enumerate() {
+            let name = &prepared.config.name;
+            let estimate = |test: &str| clocks.estimate(name, test);
+            let again = died.iter().filter(|result| result.config == *name);
+            let again = again.map(|result| (result.round, result.test.clone()));
+            let remaining: Vec<_> = again.chain(store.remaining(name)).collect();
+            for round in 1..=args.rounds() {
+                let tests: Vec<String> = remaining
+                    .iter()
+                    .filter(|(r, _)| *r == round)
+                    .map(|(_, test)| test.clone())
+                    .collect();
+                left += tests.iter().map(|test| estimate(test)).sum::<f64>();
+                for shard in 1..=args.shards.get() {
+                    let tests = select::part(&tests, shard, args.shards.get(), estimate);
+                    parts.push(Part {
+                        config: index,
+                        round,
+                        shard,
+                        tests: tests.into(),
+                    });
+                }
+            }
+        }
+    }
+    // Rounds one after the other, and within each the configurations side by side: a run that is interrupted has the same
+    // tests of all.
+    parts.sort_by_key(|part: &Part| (part.round, part.shard));
+    let chosen = done.len() + parts.iter().map(|part| part.tests.len()).sum::<usize>();
+    let live = Live::new(&ctx.ui, chosen, &done, left, args.shards.get());
+    let runner = Runner {
+        guest: &ready.guest,
+        configs: &ready.prepared,
+        store: &store,
+        clocks: &ready.clocks,
+        live: &live,
+        check_args: match args.again {
+            Some(times) => vec!["-L".into(), times.to_string()],
+            None => Vec::new(),
+        },
+        keep: args.keep,
+        until_bad: args.rounds_until_bad.is_some(),
+        repeat: repeat(args),
+    };
+    for part in &mut parts {
+        runner.exclude(part, &expunged[part.config])?;
+    }
+    parts.retain(|part| !part.tests.is_empty());
+    let boots = store.results().iter().map(|r| r.boot).max().unwrap_or(0);
+    let ran = runner.run(ctx, parts, boots, args.shards.get());
+    live.close();
+    let complete = ran.as_ref().is_ok_and(Vec::is_empty);
+    store.update_run(|run| {
+        run.wall_secs = before + began.elapsed().as_secs_f64();
+        run.ended = Some(clock::now());
+        run.state = match complete {
+            true => State::Complete,
+            false => State::Interrupted,
+        };
+    })?;
+    let code = report::close(&store, ready.baseline.as_ref())?;
+    let broken = match ran {
+        Ok(broken) => broken,
+        Err(error) => {
+            ctx.ui
+                .note("what has ended is kept; go on with `cargo xtask run-xfstests --resume`");
+            return Err(error);
+        }
+    };
+    if broken.is_empty() {
+        return Ok(code);
+    }
+    let lines: Vec<String> = broken
+        .iter()
+        .map(|it| format!("{}: {}", ready.prepared[it.config].config.name, it.why))
+        .collect();
+    Err(Exit::host(format!("could not be run: {}", lines.join("; "))).into())
+}
+
+/// The command that repeats a test, up to configuration and test.
+fn repeat(args: &Args) -> String {
+    let mut line = "cargo xtask run-xfstests".to_owned();
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line.push_str(&format!(" {name} {value}"));
+        }
+    };
+    add("--kernel", args.kernel.clone());
+    add(
+        "--xfstests",
+        args.xfstests
+            .as_ref()
+            .map(|path: &PathBuf| path.display().to_string()),
+    );
+    line
+}
+
+/// The commit of this repository.
+fn commit(ctx: &Ctx) -> String {
+    let described = process::host_cmd(&ctx.sh, "git")
+        .args(["-C"])
+        .arg(&ctx.repo)
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .ignore_stderr()
+        .read();
+    described.unwrap_or_else(|_| "unknown".into())
+}

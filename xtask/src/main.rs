@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<Code> {
         Command::Shell(args) => shell::run(&ctx, args),
         Command::Test(args) => test::run(&ctx, args),
         Command::Race(args) => race::run(&ctx, args),
+        Command::RunXfstests(args) => fstests::run(&ctx, *args),
         Command::Toolbox(args) => toolbox::run(&ctx, args),
         Command::Update => kernels::update(&ctx),
     }

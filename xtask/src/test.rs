@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `cargo xtask test`: first the tests of the host's crates, then those in the guest.
+//! `cargo xtask test`: first the tests of the host's crates, then those in the guest, then those of `run-xfstests`.
 
 mod guest;
 mod host;
 mod report;
+mod suite;
 
 use anyhow::Result;
 
@@ -45,12 +46,11 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         return Ok(report.close());
     }
     let guest = Guest::prepare(ctx, &args.guest, true)?;
-    let tests = guest::list(&guest)?;
-    let chosen: Vec<_> = tests
-        .into_iter()
-        .filter(|test| args.names.is_empty() || args.names.iter().any(|name| test.contains(name)))
-        .collect();
-    if chosen.is_empty() {
+    let is_chosen =
+        |test: &String| args.names.is_empty() || args.names.iter().any(|name| test.contains(name));
+    let tests: Vec<_> = guest::list(&guest)?.into_iter().filter(is_chosen).collect();
+    let runner_tests: Vec<_> = suite::names().filter(is_chosen).collect();
+    if tests.is_empty() && runner_tests.is_empty() {
         return Err(Exit::usage(format!(
             "no guest test is called {}",
             args.names.join(" or ")
@@ -59,9 +59,11 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         .into());
     }
     if args.list {
-        chosen.iter().for_each(|test| println!("{test}"));
+        let all = tests.iter().chain(&runner_tests);
+        all.for_each(|test| println!("{test}"));
         return Ok(Code::PASSED);
     }
-    guest::run(ctx, &guest, &chosen, args.seed, &mut report)?;
+    guest::run(ctx, &guest, &tests, args.seed, &mut report)?;
+    suite::run(ctx, &runner_tests, &mut report)?;
     Ok(report.close())
 }

@@ -42,6 +42,11 @@ impl Ui {
         self.0.verbose
     }
 
+    /// True where spinners are shown.
+    pub fn is_terminal(&self) -> bool {
+        self.0.tty
+    }
+
     /// Begins a step, named like `toolbox` or `kernel 7.3`, that now does `what`.
     pub fn step(&self, name: &str, what: &str) -> Step {
         let bar = self.0.tty.then(|| {

@@ -105,6 +105,11 @@ pub trait Observer {
     /// The agent said this. An error ends the guest, and the run of it.
     fn event(&mut self, event: &Event) -> Result<Flow>;
 
+    /// True where the guest should be ended for a reason that it has no part in: [`End::Stopped`]. Asked as often as the next.
+    fn stops(&mut self) -> bool {
+        false
+    }
+
     /// What has taken too long, if something has: then the guest hangs, [`End::Hung`]. Asked ten times a second, and after
     /// each event.
     fn late(&mut self) -> Option<String> {
@@ -194,13 +199,16 @@ pub fn run(
         .open(&log)
         .with_context(|| format!("cannot make {}", log.display()))?;
     let started = Instant::now();
-    let (mut running, agent, mut keys) = start(ctx, machine, &console)?;
+    let (mut running, agent, mut keys) = start(ctx, machine, console)?;
 
     let lines = follow(agent.try_clone()?);
     let mut watch = Watch::new(machine.limit, machine.accel);
     let mut splats = Vec::new();
     let end = loop {
         interrupt::check()?;
+        if observer.stops() {
+            break End::Stopped;
+        }
         if let Some(late) = watch.late().or_else(|| observer.late()) {
             break End::Hung(late);
         }
@@ -287,7 +295,7 @@ pub fn run(
 fn start(
     ctx: &Ctx,
     machine: &Machine,
-    console: &File,
+    console: File,
 ) -> Result<(Running, UnixStream, Option<PipeWriter>)> {
     /// Files are handed over by letting every child inherit them. So only one guest starts at a time: its agent's socket
     /// in another's QEMU would keep its death from being seen.
@@ -296,7 +304,7 @@ fn start(
         .lock()
         .unwrap_or_else(|poison| poison.into_inner());
     let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
-    let mut qemu = qemu::command(machine, &theirs, console, &ctx.cache.root)?;
+    let mut qemu = qemu::command(machine, &theirs, &console, &ctx.cache.root)?;
     let running = Running::start(&mut qemu.command, machine.interactive)?;
     // QEMU holds its own ends now; with ours closed, its death is seen as the end of the stream.
     let keys = qemu.keys.take();

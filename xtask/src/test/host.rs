@@ -13,9 +13,10 @@ use crate::process::{self, Manner};
 use super::report::Report;
 
 /// The packages. (`notblk-format` has its tests in `notblk-host-tests`, which may use e2fsprogs and the standard library.)
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "notblk-host-tests",
     "notblk-protocol",
+    "notblk-results",
     "notblk-agent",
     "xtask",
 ];

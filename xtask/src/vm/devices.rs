@@ -37,6 +37,8 @@ pub enum Backing {
     Memory(u64),
     /// In an unlinked, sparse file in the cache, of so many MiB.
     Scratch(u64),
+    /// In this new file, sparse, of so many MiB, which stays.
+    Named(PathBuf, u64),
     /// In this file, which is only read.
     Image(PathBuf),
 }
@@ -79,7 +81,7 @@ impl Drive {
     /// The file of the host that the toolbox must show.
     pub(super) fn bind(&self) -> Option<&Path> {
         match &self.backing {
-            Backing::Image(path) => Some(path),
+            Backing::Image(path) | Backing::Named(path, _) => Some(path),
             Backing::Memory(_) | Backing::Scratch(_) => None,
         }
     }
@@ -101,6 +103,11 @@ impl Drive {
         let path = match &self.backing {
             Backing::Memory(mib) => anonymous(memory_file("disk")?, *mib)?,
             Backing::Scratch(mib) => anonymous(unlinked_file(dir)?, *mib)?,
+            Backing::Named(path, mib) => {
+                let make = || File::create_new(path)?.set_len(mib << 20);
+                make().with_context(|| format!("cannot make {}", path.display()))?;
+                path.clone().into_os_string()
+            }
             Backing::Image(path) => path.clone().into_os_string(),
         };
         Ok(self.described(number, &path))
@@ -112,7 +119,7 @@ impl Drive {
         let mut drive = format!("if=none,id=disk{number},format=raw,cache=unsafe,aio=threads");
         drive += match self.backing {
             Backing::Image(_) => ",readonly=on",
-            Backing::Memory(_) | Backing::Scratch(_) => ",discard=unmap",
+            _ => ",discard=unmap",
         };
         if self.slow {
             drive = format!("{drive},{SLOW}");

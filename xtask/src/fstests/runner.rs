@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs the chosen tests: parts of the list in guests, as many at a time as asked for, each result kept at once.
+//!
+//! A guest runs the suite's `check` once, for all tests of its part. Where it hangs, dies, or should not go on (its kernel
+//! has warned), the test that was running gets its result and the rest of the part another guest. So a dead guest costs at
+//! most the running test, and a test that always kills its guest cannot keep the others from being run.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+use notblk_protocol::{Event, SuiteTest};
+use notblk_results::{Expect, Expectation, Status, Store, TestResult};
+
+use super::clocks::Clocks;
+use super::config::Config;
+use super::guest::{Order, SuiteGuest};
+use super::live::Live;
+use super::verdict::{self, Verdict};
+use crate::context::Ctx;
+use crate::interrupt;
+use crate::ui::Step;
+use crate::vm::{End, Flow, Observer, Outcome};
+
+/// How many guests in a row may end before their first test, until that is taken for the host's fault.
+const FALSE_STARTS: u32 = 2;
+/// What `check` may take, under KVM, to finish after its last test.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// A configuration with what was chosen for it.
+pub struct Prepared {
+    /// The configuration.
+    pub config: Config,
+    /// What the exclusions say of its tests.
+    pub expectations: Box<dyn Fn(&str) -> Option<Expectation> + Send + Sync>,
+}
+
+/// What a run is made of.
+pub struct Runner<'a> {
+    /// What boots.
+    pub guest: &'a SuiteGuest,
+    /// The configurations, as in the run's `run.json`.
+    pub configs: &'a [Prepared],
+    /// Where results go.
+    pub store: &'a Store,
+    /// How long tests take.
+    pub clocks: &'a Mutex<Clocks>,
+    /// The screen.
+    pub live: &'a Live,
+    /// Further words for `check`.
+    pub check_args: Vec<String>,
+    /// One test for each guest, whose disks are kept where it goes bad.
+    pub keep: bool,
+    /// Leave further rounds of a configuration out after a round with a failure.
+    pub until_bad: bool,
+    /// The command that repeats a test, without configuration and test.
+    pub repeat: String,
+}
+
+/// Some tests of one configuration, in one round.
+#[derive(Debug)]
+pub struct Part {
+    /// Index into the configurations.
+    pub config: usize,
+    /// Which time round the list, from 1.
+    pub round: u32,
+    /// Which part of the list, from 1.
+    pub shard: u32,
+    /// The tests, in order.
+    pub tests: VecDeque<String>,
+}
+
+/// A configuration that could not be run to its end, and why.
+#[derive(Debug)]
+pub struct Broken {
+    /// Index into the configurations.
+    pub config: usize,
+    /// What the guest or its agent said.
+    pub why: String,
+}
+
+/// What the workers share.
+struct Shared {
+    parts: VecDeque<Part>,
+    boots: u32,
+    broken: Vec<Broken>,
+    /// Configurations with a failure, and in which round.
+    bad: Vec<(usize, u32)>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A thread that panicked brings the whole run down; until then the others may keep their results.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner<'_> {
+    /// Runs all parts, in `workers` guests at a time. Returns the configurations that could not be run; fails where the
+    /// host fails or the user interrupts.
+    pub fn run(
+        &self,
+        ctx: &Ctx,
+        parts: Vec<Part>,
+        boots: u32,
+        workers: u32,
+    ) -> Result<Vec<Broken>> {
+        let shared = Mutex::new(Shared {
+            parts: parts.into(),
+            boots,
+            broken: Vec::new(),
+            bad: Vec::new(),
+        });
+        let stop = AtomicBool::new(false);
+        let work = |ctx: Ctx| {
+            let ended = self.work(&ctx, &shared, &stop);
+            if ended.is_err() {
+                stop.store(true, Ordering::SeqCst);
+            }
+            ended
+        };
+        let ended: Vec<Result<()>> = std::thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = (0..workers)
+                .map(|_| {
+                    let ctx = ctx.clone();
+                    scope.spawn(move || work(ctx))
+                })
+                .collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                thread.join().expect("a worker does not panic")
+            };
+            threads.into_iter().map(join).collect()
+        });
+        interrupt::check()?;
+        // The first real error; that others were stopped because of it is none.
+        for result in ended {
+            match result {
+                Err(error) if error.is::<Stopped>() => {}
+                other => other?,
+            }
+        }
+        let shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(shared.broken)
+    }
+
+    /// One worker: part after part, until none is left.
+    fn work(&self, ctx: &Ctx, shared: &Mutex<Shared>, stop: &AtomicBool) -> Result<()> {
+        loop {
+            let Some(mut part) = self.next(shared) else {
+                return Ok(());
+            };
+            let mut false_starts = 0;
+            while !part.tests.is_empty() {
+                let before = part.tests.len();
+                let why = self.boot(ctx, shared, stop, &mut part)?;
+                let Some(why) = why else { continue };
+                false_starts = if part.tests.len() == before {
+                    false_starts + 1
+                } else {
+                    0
+                };
+                if false_starts >= FALSE_STARTS {
+                    let config = part.config;
+                    let mut shared = lock(shared);
+                    shared.parts.retain(|part| part.config != config);
+                    shared.broken.push(Broken { config, why });
+                    break;
+                }
+            }
+        }
+    }
+
+    fn next(&self, shared: &Mutex<Shared>) -> Option<Part> {
+        let mut shared = lock(shared);
+        if self.until_bad {
+            let bad = std::mem::take(&mut shared.bad);
+            shared.parts.retain(|part| {
+                !bad.iter()
+                    .any(|&(c, round)| c == part.config && part.round > round)
+            });
+            shared.bad = bad;
+        }
+        let mut part = shared.parts.pop_front()?;
+        if self.keep && part.tests.len() > 1 {
+            let rest = part.tests.split_off(1);
+            shared.parts.push_front(Part {
+                config: part.config,
+                round: part.round,
+                shard: part.shard,
+                tests: rest,
+            });
+        }
+        Some(part)
+    }
+
+    /// One guest, for a part's tests; those that get a result are taken from it. Returns why the guest did not run on, if
+    /// it did not.
+    fn boot(
+        &self,
+        ctx: &Ctx,
+        shared: &Mutex<Shared>,
+        stop: &AtomicBool,
+        part: &mut Part,
+    ) -> Result<Option<String>> {
+        let boot = {
+            let mut shared = lock(shared);
+            shared.boots += 1;
+            shared.boots
+        };
+        let config = &self.configs[part.config].config;
+        let step = ctx.ui.step(
+            &format!("guest {boot}"),
+            &format!("booting for {}", config.name),
+        );
+        let log = self.store.console(&config.name, boot)?;
+        let tests = part.tests.iter().cloned().collect();
+        let spec = config.spec(tests, self.check_args.clone());
+        let disks = self
+            .keep
+            .then(|| self.store.dir().join(format!("disks-{boot}")));
+        let mut watch = Watch {
+            runner: self,
+            shared,
+            stop,
+            step: &step,
+            boot,
+            part,
+            running: None,
+            deadline: None,
+            last: None,
+            log: Vec::new(),
+            bad: false,
+        };
+        let order = Order {
+            name: &format!("suite-{boot}"),
+            config,
+            spec,
+            log,
+            disks: disks.as_deref(),
+        };
+        let outcome = self.guest.boot(ctx, order, &step, &mut watch)?;
+        let Watch {
+            running,
+            log,
+            mut bad,
+            ..
+        } = watch;
+        if stop.load(Ordering::SeqCst) {
+            return Err(Stopped.into());
+        }
+        let ending = Ending {
+            boot,
+            running: running.map(|(test, began)| (test, began.elapsed())),
+            log,
+        };
+        bad |= ending.running.is_some();
+        let why = self.conclude(part, &outcome, ending, shared)?;
+        if let Some(disks) = disks {
+            match bad {
+                true => ctx
+                    .ui
+                    .note(&format!("kept the disks in {}", disks.display())),
+                false => std::fs::remove_dir_all(&disks)
+                    .with_context(|| format!("cannot delete {}", disks.display()))?,
+            }
+        }
+        if let Err(error) = lock(self.clocks).save() {
+            ctx.ui.warn(&format!("{error:#}"));
+        }
+        Ok(why)
+    }
+
+    /// What the end of a guest means for the test that was running. Returns why the guest did not run on.
+    fn conclude(
+        &self,
+        part: &mut Part,
+        outcome: &Outcome,
+        ending: Ending,
+        shared: &Mutex<Shared>,
+    ) -> Result<Option<String>> {
+        let splat = outcome.splats.first().and_then(|lines| lines.first());
+        let (status, why) = match &outcome.end {
+            End::Done | End::Stopped => return Ok(None),
+            End::Hung(late) => (Status::Hang, late.clone()),
+            End::Died => match splat {
+                Some(line) => (Status::Splat, line.clone()),
+                None => (Status::Died, "the guest ended without a word".to_owned()),
+            },
+            End::Broken(text) => (Status::Fail, format!("the suite gave up: {text}")),
+        };
+        let Some((test, took)) = ending.running else {
+            return Ok(Some(why));
+        };
+        let mut result = self.blank(part, &test, ending.boot);
+        result.status = status;
+        result.reason = Some(why.clone());
+        result.secs = took.as_secs_f64();
+        result.log = ending.log;
+        let mut keep = |name: &str, lines: &[String]| -> Result<()> {
+            if !lines.is_empty() {
+                let text = lines.join("\n");
+                let path =
+                    self.store
+                        .keep(&result.config, &test, part.round, name, text.as_bytes())?;
+                result.files.push(path);
+            }
+            Ok(())
+        };
+        keep("dump", &outcome.dump)?;
+        keep("console", &outcome.console)?;
+        part.tests.retain(|other| *other != test);
+        self.record(result, shared, part.config)?;
+        Ok(Some(why))
+    }
+
+    /// A result with what is known beforehand.
+    fn blank(&self, part: &Part, test: &str, boot: u32) -> TestResult {
+        let prepared = &self.configs[part.config];
+        TestResult {
+            config: prepared.config.name.clone(),
+            test: test.to_owned(),
+            round: part.round,
+            status: Status::Died,
+            reason: None,
+            overruled: false,
+            attempts: Vec::new(),
+            secs: 0.0,
+            expected: (prepared.expectations)(test),
+            output: String::new(),
+            log: Vec::new(),
+            files: Vec::new(),
+            boot,
+            repeat: format!("{} --config {} {test}", self.repeat, prepared.config.name),
+        }
+    }
+
+    /// Keeps a result, and shows it.
+    fn record(&self, result: TestResult, shared: &Mutex<Shared>, config: usize) -> Result<()> {
+        let estimate = {
+            let mut clocks = lock(self.clocks);
+            let estimate = clocks.estimate(&result.config, &result.test);
+            if matches!(result.status, Status::Pass | Status::Fail | Status::Skip) {
+                clocks.took(&result.config, &result.test, result.secs);
+            }
+            estimate
+        };
+        self.store.append(&result)?;
+        if result.is_unexpected_failure() {
+            lock(shared).bad.push((config, result.round));
+        }
+        self.live.ended(&result, estimate);
+        Ok(())
+    }
+
+    /// Records what our own exclusions keep from running, and takes it from the part.
+    pub fn exclude(&self, part: &mut Part, expunged: &[String]) -> Result<()> {
+        let shared = Mutex::new(Shared {
+            parts: VecDeque::new(),
+            boots: 0,
+            broken: Vec::new(),
+            bad: Vec::new(),
+        });
+        let tests: Vec<String> = part.tests.iter().cloned().collect();
+        for test in tests {
+            let mut result = self.blank(part, &test, 0);
+            let reason = match &result.expected {
+                Some(it) if it.expect == Expect::Skip => it.reason.clone(),
+                _ if expunged.contains(&test) => "excluded by -e or -E".to_owned(),
+                _ => continue,
+            };
+            result.status = Status::Excluded;
+            result.reason = Some(reason);
+            part.tests.retain(|other| *other != test);
+            self.record(result, &shared, part.config)?;
+        }
+        Ok(())
+    }
+}
+
+/// Another worker's error ends this one.
+#[derive(Debug)]
+struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped, because another guest's host side failed")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// What was going on when a guest ended.
+struct Ending {
+    boot: u32,
+    running: Option<(String, Duration)>,
+    log: Vec<String>,
+}
+
+/// Watches one guest.
+struct Watch<'a, 'r> {
+    runner: &'a Runner<'r>,
+    shared: &'a Mutex<Shared>,
+    stop: &'a AtomicBool,
+    step: &'a Step,
+    boot: u32,
+    part: &'a mut Part,
+    /// The test that runs, and since when.
+    running: Option<(String, Instant)>,
+    /// When it hangs; and between the last test and the guest's end, when that does.
+    deadline: Option<Instant>,
+    /// The last result: a further attempt at the test (`-L`) is added to it.
+    last: Option<TestResult>,
+    /// The kernel's log since the running test began.
+    log: Vec<String>,
+    /// A result in this guest was bad.
+    bad: bool,
+}
+
+impl Watch<'_, '_> {
+    fn begins(&mut self, test: &str) {
+        let config = &self.runner.configs[self.part.config].config.name;
+        let (known, limit) = {
+            let clocks = lock(self.runner.clocks);
+            (clocks.known(config, test), clocks.limit(config, test))
+        };
+        let now = Instant::now();
+        self.running = Some((test.to_owned(), now));
+        self.deadline = Some(now + limit);
+        self.log.clear();
+        self.runner.live.begins(self.step, config, test, known);
+    }
+
+    fn ended(&mut self, test: &SuiteTest) -> Result<Flow> {
+        self.running = None;
+        self.deadline = Some(Instant::now() + self.runner.guest.accel.scale(CLOSING));
+        let Verdict {
+            status,
+            reason,
+            overruled,
+        } = verdict::judge(test);
+        self.bad |= status.is_bad();
+        if let Some(last) = self.last.as_mut().filter(|last| last.test == test.test) {
+            if last.attempts.is_empty() {
+                last.attempts.push(last.status);
+            }
+            last.attempts.push(status);
+            self.runner.store.append(last)?;
+        } else {
+            ensure!(
+                self.part.tests.front() == Some(&test.test),
+                "the agent reports {}, which was not its turn",
+                test.test
+            );
+            let mut result = self.runner.blank(self.part, &test.test, self.boot);
+            result.status = status;
+            result.reason = reason;
+            result.overruled = overruled;
+            result.secs = test.millis as f64 / 1000.0;
+            result.output.clone_from(&test.output);
+            result.log.clone_from(&test.log);
+            for (name, text) in &test.files {
+                let path = self.runner.store.keep(
+                    &result.config,
+                    &test.test,
+                    result.round,
+                    name,
+                    text.as_bytes(),
+                )?;
+                result.files.push(path);
+            }
+            self.part.tests.pop_front();
+            self.last = Some(result.clone());
+            self.runner.record(result, self.shared, self.part.config)?;
+        }
+        // With further attempts under way the guest goes on: they are all about this one test.
+        let again = self.runner.check_args.iter().any(|arg| arg == "-L") && status.is_bad();
+        Ok(match verdict::wants_reboot(test) && !again {
+            true => Flow::Stop,
+            false => Flow::Go,
+        })
+    }
+}
+
+impl Observer for Watch<'_, '_> {
+    fn event(&mut self, event: &Event) -> Result<Flow> {
+        match event {
+            Event::SuiteReady { proof } => {
+                let config = &self.runner.configs[self.part.config].config.name;
+                self.runner.store.update_run(|run| {
+                    let config = run.configs.iter_mut().find(|c| c.name == *config);
+                    let Some(config) = config else { return };
+                    for line in proof {
+                        if !config.proof.contains(line) {
+                            config.proof.push(line.clone());
+                        }
+                    }
+                })?;
+            }
+            Event::SuiteStart { test } => self.begins(test),
+            Event::SuiteEnd(test) => return self.ended(test),
+            Event::Log { lines } => self.log.extend_from_slice(lines),
+            _ => {}
+        }
+        Ok(Flow::Go)
+    }
+
+    fn stops(&mut self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn late(&mut self) -> Option<String> {
+        let late = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline);
+        late.then(|| match &self.running {
+            Some((test, since)) => format!("{test} did not end in {} s", since.elapsed().as_secs()),
+            None => "the suite does not end after its last test".to_owned(),
+        })
+    }
+}
