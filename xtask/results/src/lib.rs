@@ -16,6 +16,7 @@ pub mod html;
 mod journal;
 pub mod junit;
 pub mod kept;
+pub mod merge;
 pub mod model;
 pub mod outcome;
 pub mod store;
@@ -29,6 +30,7 @@ pub use baseline::Baseline;
 pub use compare::{Class, Comparison};
 pub use documents::write_documents;
 pub use kept::Run;
+pub use merge::merge;
 pub use model::{
     Bug, ConfigInfo, Expect, Expectation, RunInfo, State, Status, SuiteInfo, TestResult,
 };

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs of `--shard i/n` on several machines, put together again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure, Context, Result};
+
+use crate::{ConfigInfo, Run, RunInfo, State, Store, TestResult};
+
+/// Makes one run of several: directories, or `results.json` that came without their files.
+///
+/// They must agree in everything that decides how a test ends. Where two have a result of one test, the bad one is kept.
+pub fn merge(results_dir: &Path, parts: &[PathBuf]) -> Result<Store> {
+    let mut runs = Vec::new();
+    for part in parts {
+        runs.push(Run::load(part)?);
+    }
+    let Some((first, others)) = runs.split_first() else {
+        bail!("there is nothing to merge");
+    };
+    let mut info = first.run.clone();
+    for other in others {
+        add_run(&mut info, &other.run)?;
+    }
+    let store = Store::create(results_dir, &info)?;
+    for (from, result) in chosen(&runs, parts) {
+        store.append(&with_files(&store, from, result)?)?;
+    }
+    Ok(store)
+}
+
+/// Of each test one result, and the part that it is from, in the order of the parts.
+fn chosen<'a>(runs: &'a [Run], parts: &'a [PathBuf]) -> Vec<(&'a Path, &'a TestResult)> {
+    let mut chosen: Vec<(&Path, &TestResult)> = Vec::new();
+    let mut index = HashMap::new();
+    for (run, from) in runs.iter().zip(parts) {
+        for result in &run.results {
+            let key = (&result.config, &result.test, result.round);
+            let at = *index.entry(key).or_insert(chosen.len());
+            match chosen.get_mut(at) {
+                None => chosen.push((from, result)),
+                Some(known) if known.1.status.is_bad() => {}
+                Some(known) => *known = (from, result),
+            }
+        }
+    }
+    chosen
+}
+
+/// Adds a part's tests and times to the whole.
+fn add_run(whole: &mut RunInfo, part: &RunInfo) -> Result<()> {
+    let must_agree = [
+        ("kernels", &whole.kernel, &part.kernel),
+        ("commits", &whole.commit, &part.commit),
+        ("suites", &whole.suite.version, &part.suite.version),
+    ];
+    for (what, a, b) in must_agree {
+        ensure!(a == b, "the runs have different {what}: {a} and {b}");
+    }
+    for config in &part.configs {
+        match whole.configs.iter_mut().find(|c| c.name == config.name) {
+            None => whole.configs.push(config.clone()),
+            Some(known) => add_config(known, config)?,
+        }
+    }
+    if whole.accel != part.accel && !whole.accel.split(", ").any(|accel| accel == part.accel) {
+        whole.accel = format!("{}, {}", whole.accel, part.accel);
+    }
+    whole.started = whole.started.clone().min(part.started.clone());
+    whole.ended = whole.ended.clone().max(part.ended.clone());
+    whole.wall_secs = whole.wall_secs.max(part.wall_secs);
+    whole.rounds = whole.rounds.max(part.rounds);
+    // Nobody writes the whole, and what is left of a part is resumed there.
+    if whole.state != State::Complete || part.state != State::Complete {
+        whole.state = State::Interrupted;
+    }
+    Ok(())
+}
+
+fn add_config(known: &mut ConfigInfo, part: &ConfigInfo) -> Result<()> {
+    let same = (&known.fstyp, &known.driver, &known.env) == (&part.fstyp, &part.driver, &part.env);
+    ensure!(
+        same,
+        "the runs have different configurations of the name {}",
+        known.name
+    );
+    for proof in &part.proof {
+        if !known.proof.contains(proof) {
+            known.proof.push(proof.clone());
+        }
+    }
+    for test in &part.tests {
+        if !known.tests.contains(test) {
+            known.tests.push(test.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The result with its files copied; those that did not come along are left out.
+fn with_files(store: &Store, from: &Path, result: &TestResult) -> Result<TestResult> {
+    let mut result = result.clone();
+    let mut files = Vec::new();
+    for file in &result.files {
+        // Whatever the name and the links say: what is merged may come from elsewhere, and nothing beside it is copied.
+        let path = match from.join(file).canonicalize() {
+            Ok(path) if path.starts_with(from.canonicalize()?) && path.is_file() => path,
+            _ => continue,
+        };
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = file.rsplit('/').next().unwrap_or(file);
+        files.push(store.keep(&result.config, &result.test, result.round, name, &bytes)?);
+    }
+    result.files = files;
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fake, Status};
+
+    fn part(dir: &Path, tests: &[&str], end: Status) -> PathBuf {
+        let mut info = fake::run_info(&["notblk"], tests);
+        info.state = State::Complete;
+        let store = Store::create(dir, &info).unwrap();
+        for test in tests {
+            let mut result = fake::result("notblk", test, end);
+            result.files = vec![store.keep("notblk", test, 1, "full", b"text").unwrap()];
+            std::os::unix::fs::symlink("/etc/passwd", store.dir().join("link")).ok();
+            let strange = [
+                "../../../../../../etc/passwd",
+                "/etc/passwd",
+                "link",
+                "gone",
+            ];
+            result.files.extend(strange.map(str::to_owned));
+            store.append(&result).unwrap();
+        }
+        store.dir().to_owned()
+    }
+
+    #[test]
+    fn parts_become_one_run_with_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = part(dir.path(), &["generic/001", "generic/003"], Status::Fail);
+        let b = part(dir.path(), &["generic/002", "generic/003"], Status::Pass);
+        for parts in [[a.clone(), b.clone()], [b, a]] {
+            let whole = merge(&dir.path().join("whole"), &parts).unwrap();
+            let run = Run::load(whole.dir()).unwrap();
+            assert_eq!(run.run.configs[0].tests.len(), 3);
+            assert_eq!(run.results.len(), 3);
+            assert_eq!(run.run.state, State::Complete);
+            assert!(whole.remaining("notblk").is_empty());
+            for result in &run.results {
+                let bad = result.test != "generic/002";
+                assert_eq!(result.status.is_bad(), bad, "{}", result.test);
+                assert_eq!(result.files.len(), 1);
+                assert!(whole.dir().join(&result.files[0]).is_file());
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = part(dir.path(), &["generic/001"], Status::Pass);
+        let mut other = fake::run_info(&["notblk"], &["generic/002"]);
+        other.kernel = "7.4".into();
+        let b = Store::create(dir.path(), &other).unwrap();
+        let whole = dir.path().join("whole");
+        let error = merge(&whole, &[a, b.dir().to_owned()])
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the runs have different kernels: 7.3.4 and 7.4"
+        );
+        assert!(merge(&whole, &[]).is_err());
+    }
+}
