@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use crate::compare::Comparison;
 use crate::kept::find;
 use crate::outcome::Column;
-use crate::Run;
+use crate::{Run, TestResult};
 
 /// What the configurations of a run are compared with.
 #[derive(Debug, Clone)]
@@ -83,10 +83,33 @@ impl Baseline {
     }
 }
 
+/// What is held against a run: where a configuration is compared, what fails there and not on the baseline; elsewhere,
+/// the baseline itself left out, every failure. What the exclusions expect is not.
+pub fn held_against<'a>(run: &'a Run, baseline: Option<&'a Baseline>) -> Vec<&'a TestResult> {
+    let mut held = Vec::new();
+    for config in run.config_names() {
+        if matches!(baseline, Some(Baseline::Config(name)) if name == config) {
+            continue;
+        }
+        let column = Column { run, config };
+        let bad = match baseline.and_then(|baseline| baseline.column(run, config)) {
+            Some(there) => {
+                let compared = Comparison::new(column, there);
+                let rows = compared.regressions().filter_map(|row| row.here.clone());
+                rows.collect()
+            }
+            None => column.outcomes().into_values().collect::<Vec<_>>(),
+        };
+        let rounds = bad.into_iter().flat_map(|outcome| outcome.rounds);
+        held.extend(rounds.filter(|result| result.is_unexpected_failure()));
+    }
+    held
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fake, Status, Store};
+    use crate::{fake, Bug, Expect, Status, Store};
 
     #[test]
     fn a_configuration_of_the_run_comes_first() {
@@ -138,5 +161,22 @@ mod tests {
         run.run.baseline = Some("2028".into());
         let error = Baseline::of(&run, dir.path()).unwrap_err().to_string();
         assert!(error.contains("no run `2028`"), "{error}");
+    }
+
+    #[test]
+    fn a_failure_without_a_counterpart_is_held_against_the_run() {
+        let mut run = fake::many(7);
+        let held = |run: &Run, baseline: Option<&Baseline>| held_against(run, baseline).len();
+        assert_eq!(held(&run, None), 4);
+        let same = Baseline::Run(Box::new(run.clone()), None);
+        assert_eq!(held(&run, Some(&same)), 0);
+        let mut other = run.clone();
+        other.run.configs = fake::run_info(&["x", "y"], &[]).configs;
+        let other = Baseline::Run(Box::new(other), None);
+        assert_eq!(held(&run, Some(&other)), 4, "nothing to compare with");
+        let itself = Baseline::Config("notblk".into());
+        assert_eq!(held(&run, Some(&itself)), 0);
+        run.results[1].expected = Some(fake::expectation(Expect::Fail, Bug::Kernel));
+        assert_eq!(held(&run, None), 3);
     }
 }

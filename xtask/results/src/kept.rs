@@ -76,6 +76,19 @@ pub fn all(results_dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
+/// Reads all runs in `results_dir`, the oldest first; and what kept others from being read, so that one bad file hides
+/// none of the rest.
+pub fn load_all(results_dir: &Path) -> Result<(Vec<Run>, Vec<anyhow::Error>)> {
+    let (mut runs, mut errors) = (Vec::new(), Vec::new());
+    for dir in all(results_dir)? {
+        match Run::load(&dir) {
+            Ok(run) => runs.push(run),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((runs, errors))
+}
+
 /// Finds a run: by `latest`, its id, the beginning of its id, or the path of its directory or of a file in it.
 ///
 /// What is found is for [`Run::load`] and, where it is a directory, [`crate::Store::open`].
@@ -184,6 +197,16 @@ mod tests {
         assert_eq!(state("2026-11-22-100000-notblk"), State::Interrupted);
         drop(last);
         assert_eq!(state("latest"), State::Interrupted);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_hides_no_other() {
+        let (dir, last) = three();
+        fs::write(last.dir().join(name::RUN), "{").unwrap();
+        let (runs, errors) = load_all(dir.path()).unwrap();
+        assert_eq!((runs.len(), errors.len()), (2, 1));
+        let error = format!("{:#}", errors[0]);
+        assert!(error.contains("run.json"), "{error}");
     }
 
     #[test]

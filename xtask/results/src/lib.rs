@@ -26,7 +26,7 @@ mod text;
 #[cfg(test)]
 mod fake;
 
-pub use baseline::Baseline;
+pub use baseline::{held_against, Baseline};
 pub use compare::{Class, Comparison};
 pub use documents::write_documents;
 pub use kept::Run;

@@ -12,7 +12,7 @@ use crate::{ConfigInfo, Run, RunInfo, State, Store, TestResult};
 
 /// Makes one run of several: directories, or `results.json` that came without their files.
 ///
-/// They must agree in everything that decides how a test ends. Where two have a result of one test, the bad one is kept.
+/// They must agree in everything that decides how a test ends. Where two have a result of one test, a bad one is kept, else one that ran.
 pub fn merge(results_dir: &Path, parts: &[PathBuf]) -> Result<Store> {
     let mut runs = Vec::new();
     for part in parts {
@@ -42,8 +42,10 @@ fn chosen<'a>(runs: &'a [Run], parts: &'a [PathBuf]) -> Vec<(&'a Path, &'a TestR
             let at = *index.entry(key).or_insert(chosen.len());
             match chosen.get_mut(at) {
                 None => chosen.push((from, result)),
-                Some(known) if known.1.status.is_bad() => {}
-                Some(known) => *known = (from, result),
+                Some(known) if result.status.is_bad() || known.1.status.is_unrun() => {
+                    *known = (from, result);
+                }
+                Some(_) => {}
             }
         }
     }
