@@ -204,4 +204,29 @@ mod tests {
         fs::write(ours.join("generic/901"), "#! /bin/bash\n").unwrap();
         assert!(files(&ours, &tree).is_err());
     }
+
+    #[test]
+    fn our_own_are_complete() {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap()
+            .join(OURS);
+        let none = tempfile::tempdir().unwrap();
+        let files = files(&ours, none.path()).unwrap();
+        let tests: Vec<&String> = files
+            .iter()
+            .filter(|(_, f)| f.program)
+            .map(|(n, _)| n)
+            .collect();
+        assert!(tests.len() >= 3, "{tests:?}");
+        for test in tests {
+            let number = test.rsplit('/').next().unwrap();
+            let out = &files[&format!("{test}.out")].text;
+            assert!(
+                out.starts_with(&format!("QA output created by {number}\n")),
+                "{test}"
+            );
+            assert!(out.ends_with('\n'), "{test}");
+        }
+    }
 }
