@@ -4,7 +4,7 @@
 //!
 //! - [`args`]: the command line; [`tree`]: the suite's tree; [`config`], [`exclusions`]: `qemu/fstests`
 //! - [`select`]: which tests; [`lay`]: our own tests, laid over the tree
-//! - [`root`], [`guest`]: what boots; [`runner`]: runs; [`verdict`], [`clocks`]: judge; [`live`], [`report`]: show
+//! - [`root`], [`image`], [`guest`]: what boots; [`runner`]: runs; [`verdict`], [`clocks`]: judge; [`live`], [`report`]: show
 //!
 //! Results are the crate `notblk-results`'s.
 
@@ -13,6 +13,7 @@ mod clocks;
 mod config;
 mod exclusions;
 mod guest;
+mod image;
 mod lay;
 mod live;
 mod report;
@@ -146,7 +147,7 @@ fn ready(ctx: &Ctx, results: &std::path::Path, args: &Args) -> Result<Ready> {
     let notblk = configs.iter().any(|config| config.driver == Driver::Notblk);
     let guest = SuiteGuest::prepare(ctx, args, notblk, root)?;
     let laid = lay::lay(ctx, &tree)?;
-    let guest = guest.with_suite(tree.path.clone(), laid.dir.clone());
+    let guest = guest.with_suite(ctx, &tree.path, laid.dir.clone())?;
     let fixed = args.timeout.map(Duration::from_secs);
     let clocks = Clocks::open(results, guest.accel, fixed);
     let prepared = configs

@@ -10,6 +10,7 @@ use notblk_protocol::{Job, SuiteSpec, Work};
 
 use super::args::Args;
 use super::config::Config;
+use super::image;
 use super::root::Root;
 use crate::cargo_static::Program;
 use crate::context::Ctx;
@@ -35,7 +36,7 @@ pub struct SuiteGuest {
     initramfs: Vec<u8>,
     cpus: u32,
     memory: Option<u32>,
-    /// The suite's tree, and what is laid over it.
+    /// The image of the suite's tree, and the directory that is laid over it.
     suite: PathBuf,
     overlay: PathBuf,
 }
@@ -102,10 +103,10 @@ impl SuiteGuest {
     }
 
     /// Says which tree the guests run, and what is laid over it.
-    pub fn with_suite(mut self, suite: PathBuf, overlay: PathBuf) -> Self {
-        self.suite = suite;
+    pub fn with_suite(mut self, ctx: &Ctx, suite: &Path, overlay: PathBuf) -> Result<Self> {
+        self.suite = image::of(ctx, &self.toolbox, suite)?;
         self.overlay = overlay;
-        self
+        Ok(self)
     }
 
     /// Memory of a guest of this configuration, in MiB.
@@ -130,7 +131,10 @@ impl SuiteGuest {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}", dir.display()))?;
         }
-        let mut drives = vec![Drive::image(disk::ROOT, &self.root.image)];
+        let mut drives = vec![
+            Drive::image(disk::ROOT, &self.root.image),
+            Drive::image(disk::SUITE, &self.suite),
+        ];
         for (serial, mib) in sizes.into_iter().filter(|&(_, mib)| mib > 0) {
             drives.push(match order.disks {
                 Some(dir) => Drive {
@@ -146,7 +150,6 @@ impl SuiteGuest {
             .parent()
             .context("the kernel has no modules")?;
         let shares = vec![
-            Share::new(share::SUITE, &self.suite),
             Share::new(share::OVERLAY, &self.overlay),
             Share::new(share::MODULES, modules),
         ];

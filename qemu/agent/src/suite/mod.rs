@@ -3,7 +3,7 @@
 //!
 //! - [`root`]: the root, and what lives in it
 //! - [`driver`]: the driver under test, and the proof that it is the one that serves the disks
-//! - [`check`]: the suite's own program, run once for all tests of the boot
+//! - [`check`]: the suite's own program, for all tests of the boot
 //! - [`parse`]: what it prints
 //! - [`files`]: what it writes
 
@@ -28,7 +28,7 @@ const TEST_DIR: &str = "/mnt/test";
 /// `SCRATCH_MNT`
 const SCRATCH_DIR: &str = "/mnt/scratch";
 
-/// Runs the tests given, by one run of the suite's `check`.
+/// Runs the tests given, by the suite's own `check`.
 pub fn run(guest: &Guest, spec: &SuiteSpec) -> Result<()> {
     guest.host.step("the suite's root", 60)?;
     guest.kmsg.stream();
