@@ -44,10 +44,20 @@ pub fn page(run: &Run, baseline: Option<&Baseline>) -> String {
             ("flags", &flags(&page)),
             ("head", &head(&page)),
             ("count", &page.columns.len().to_string()),
+            ("width", width(page.columns.len())),
             ("tests", &page.tests().to_string()),
             ("groups", &page.render_groups()),
         ],
     )
+}
+
+/// How the columns share the page's width.
+fn width(columns: usize) -> &'static str {
+    match columns {
+        0..=3 => "few",
+        4..=6 => "many",
+        _ => "crowd",
+    }
 }
 
 /// A banner over a run that did not come to its end.
@@ -129,6 +139,11 @@ fn bars(page: &Page) -> String {
                 "<a class=\"chip s-{status}\" href=\"#tests\" data-column=\"{number}\" data-status=\"{status}\">\
                  <b>{count}</b> {status}</a>"
             );
+        }
+        if column.left > 0 {
+            let left = column.left;
+            let _ = write!(bar, "<i class=\"left\" style=\"flex-grow:{left}\"></i>");
+            let _ = write!(legend, "<span class=\"left\">{left} not run yet</span>");
         }
         let time: f64 = outcomes
             .values()

@@ -31,6 +31,8 @@ pub struct PageColumn<'a> {
     pub outcomes: BTreeMap<&'a str, Outcome<'a>>,
     /// Others are compared with it.
     pub baseline: bool,
+    /// How many of its tests have no result yet.
+    pub left: usize,
     /// The way from the page to the directory of its run.
     pub base: String,
 }
@@ -90,6 +92,7 @@ impl<'a> Page<'a> {
                 label: column.label(run),
                 outcomes: column.outcomes(),
                 baseline: is_baseline(&column),
+                left: column.left(),
                 base: match column.run.run.id == run.run.id {
                     true => String::new(),
                     false => format!("../{}/", column.run.run.id),
@@ -269,12 +272,19 @@ impl<'a> Page<'a> {
         if expected {
             marks.push_str("<em class=\"m-expected\">expected</em>");
         }
-        let reason = self.columns.iter().find_map(|column| {
+        // A bad one of a configuration looked at first, then whatever else is said there, then the baseline's.
+        let mut columns: Vec<&PageColumn> = self.columns.iter().collect();
+        columns.sort_by_key(|c| {
+            let verdict = c.outcomes.get(test).map(Outcome::verdict);
+            (c.baseline, verdict != Some(Verdict::Bad))
+        });
+        let alone = self.columns.iter().filter(|c| !c.baseline).count() == 1;
+        let reason = columns.iter().find_map(|column| {
             let reason = one_line(column.outcomes.get(test)?.reason());
-            match (reason.is_empty(), column.baseline) {
+            match (reason.is_empty(), alone && !column.baseline) {
                 (true, _) => None,
-                (false, false) => Some(reason),
-                (false, true) => Some(format!("{}: {reason}", column.label)),
+                (false, true) => Some(reason),
+                (false, false) => Some(format!("{}: {reason}", column.label)),
             }
         });
         let reason = text(&reason.unwrap_or_default());

@@ -4,27 +4,25 @@
 
 use super::{Grid, Paint};
 use crate::text::{duration, shorten};
-use crate::{clock, Column, Run, State, Status};
+use crate::{Column, Run, State, Status};
 
-/// All runs, the newest last, one line a configuration.
+/// All runs, the newest last, one line a configuration. When a run began is in its name.
 pub fn list(runs: &[Run], paint: Paint) -> String {
     if runs.is_empty() {
         return "no run is kept\n".to_owned();
     }
     let head = [
-        "run",
-        "began (UTC)",
+        "run (UTC)",
         "state",
         "took",
         "configuration",
         "pass",
         "bad",
         "unrun",
-        "left",
         "kernel",
         "commit",
     ];
-    let mut grid = Grid::new(&head, &[3, 5, 6, 7, 8]);
+    let mut grid = Grid::new(&head, &[2, 4, 5, 6]);
     for run in runs {
         let mut first = true;
         for config in run.config_names() {
@@ -39,16 +37,14 @@ pub fn list(runs: &[Run], paint: Paint) -> String {
             let info = &run.run;
             grid.add(vec![
                 once(info.id.clone()),
-                once(began(&info.started)),
-                once(state(info.state).to_owned()),
+                state(&Column { run, config }),
                 once(duration(info.wall_secs)),
                 shorten(config, 23),
                 count(|s| s == Status::Pass),
                 count(Status::is_bad),
                 count(Status::is_unrun),
-                Column { run, config }.left().to_string(),
-                once(info.kernel.clone()),
-                once(info.commit.clone()),
+                once(shorten(&info.kernel, 14)),
+                once(info.commit.replace("-dirty", "+")),
             ]);
             first = false;
         }
@@ -58,20 +54,12 @@ pub fn list(runs: &[Run], paint: Paint) -> String {
     format!("{}\n{rows}", paint.heading(head))
 }
 
-/// The day and the minute; the seconds are in the id.
-fn began(started: &str) -> String {
-    match clock::parse(started) {
-        Some(time) => time.format("%d %b %H:%M").to_string(),
-        None => started.to_owned(),
-    }
-}
-
-/// The word for a state.
-pub(super) fn state(state: State) -> &'static str {
-    match state {
-        State::Running => "running",
-        State::Interrupted => "interrupted",
-        State::Complete => "complete",
+/// The word for a configuration's state; of one that is not at its end, how many tests are left.
+fn state(column: &Column) -> String {
+    match (column.run.run.state, column.left()) {
+        (State::Running, _) => "running".to_owned(),
+        (_, 0) => "complete".to_owned(),
+        (_, left) => format!("{left} left"),
     }
 }
 
@@ -88,13 +76,20 @@ mod tests {
             run: fake::run_info(&["notblk", "ext4-noextent-nojournal"], &["generic/001"]),
             results: Vec::new(),
         };
-        let text = list(&[one, two], Paint(false));
+        let mut three = two.clone();
+        three.run.state = State::Interrupted;
+        three.run.commit = "0123456-dirty".into();
+        let text = list(&[one, two, three], Paint(false));
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines.len(), 6, "{text}");
         assert!(lines[1].contains("complete"), "{text}");
         assert!(lines[2].contains("running"), "{text}");
+        assert!(lines[4].contains("  1 left  "), "{text}");
+        assert!(lines[4].ends_with("  0123456+"), "{text}");
         let words: Vec<_> = lines[3].split_whitespace().collect();
-        assert_eq!(words, ["ext4-noextent-nojournal", "0", "0", "0", "1"]);
+        assert_eq!(words, ["running", "ext4-noextent-nojournal", "0", "0", "0"]);
+        let width = |line: &&str| line.chars().count();
+        assert!(lines.iter().map(width).max() <= Some(crate::table::WIDTH));
         assert_eq!(list(&[], Paint(false)), "no run is kept\n");
     }
 }

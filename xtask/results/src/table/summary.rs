@@ -166,7 +166,7 @@ fn tests_count(list: &str) -> usize {
 /// What the exclusions said that a reader must see: our own bugs whatever came of them, and passes that they do not expect.
 fn expectations(run: &Run, paint: Paint) -> String {
     let mut ours: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut surprises = String::new();
+    let mut surprises: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for config in run.config_names() {
         for (test, outcome) in (Column { run, config }).outcomes() {
             let shown = outcome.shown();
@@ -184,12 +184,8 @@ fn expectations(run: &Run, paint: Paint) -> String {
                 ));
             }
             if outcome.is_unexpected_pass() {
-                let line = format!(
-                    "  {test:<13} {config}: expected to fail, {}: {}",
-                    whose(expected.bug),
-                    one_line(&expected.reason)
-                );
-                let _ = writeln!(surprises, "{}", shorten(&line, WIDTH));
+                let why = format!("{}: {}", whose(expected.bug), one_line(&expected.reason));
+                surprises.entry((test, why)).or_default().push(config);
             }
         }
     }
@@ -200,7 +196,11 @@ fn expectations(run: &Run, paint: Paint) -> String {
     }
     if !surprises.is_empty() {
         let heading = paint.heading("passes unexpectedly; the exclusions need a look");
-        let _ = write!(text, "\n{heading}\n{surprises}");
+        let _ = write!(text, "\n{heading}\n");
+        for ((test, why), configs) in surprises {
+            let line = format!("  {test:<13} on {}; expected: {why}", configs.join(", "));
+            let _ = writeln!(text, "{}", shorten(&line, WIDTH));
+        }
     }
     text
 }
@@ -303,7 +303,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("  generic/004   notblk: expected to fail, a bug of notblk"),
+            text.contains("  generic/004   on notblk; expected: a bug of notblk: it says why\n"),
             "{text}"
         );
     }
