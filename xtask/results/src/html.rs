@@ -3,7 +3,7 @@
 //! `index.html`: one page that needs nothing but itself, and no script to be read.
 //!
 //! Each test is a `<details>`: its line has one cell a configuration, and opening it shows what is kept of it. The script
-//! only filters, sorts and copies. All text is escaped where it enters the page, see [`escape`].
+//! only filters, sorts and copies. All text is escaped where it enters the page, by `html/escape.rs`.
 
 use std::fmt::Write;
 
