@@ -43,7 +43,7 @@ use exclusions::Exclusions;
 use guest::SuiteGuest;
 use lay::Laid;
 use live::Live;
-use runner::{Part, Prepared, Runner};
+use runner::{Part, Runner};
 use select::{Chosen, Selection};
 use tree::Tree;
 
@@ -98,7 +98,8 @@ struct Ready {
     tree: Tree,
     laid: Laid,
     guest: SuiteGuest,
-    prepared: Vec<Prepared>,
+    configs: Vec<Config>,
+    exclusions: Exclusions,
     clocks: Mutex<Clocks>,
     baseline: Option<Baseline>,
 }
@@ -150,21 +151,12 @@ fn ready(ctx: &Ctx, results: &std::path::Path, args: &Args) -> Result<Ready> {
     let guest = guest.with_suite(ctx, &tree.path, laid.dir.clone())?;
     let fixed = args.timeout.map(Duration::from_secs);
     let clocks = Clocks::open(results, guest.accel, fixed);
-    let prepared = configs
-        .into_iter()
-        .map(|config| {
-            let (exclusions, name) = (exclusions.clone(), config.name.clone());
-            Prepared {
-                config,
-                expectations: Box::new(move |test| exclusions.find(&name, test)),
-            }
-        })
-        .collect();
     Ok(Ready {
         tree,
         laid,
         guest,
-        prepared,
+        configs,
+        exclusions,
         clocks: Mutex::new(clocks),
         baseline,
     })
@@ -179,10 +171,8 @@ fn choose(ready: &Ready, args: &Args) -> Result<Vec<Chosen>> {
         not_tests: args.not_tests.clone(),
         not_files: args.not_files.clone(),
     };
-    let select = |prepared: &Prepared| {
-        select::select(&ready.tree, &ready.laid, &prepared.config.fstyp, &what)
-    };
-    ready.prepared.iter().map(select).collect()
+    let select = |config: &Config| select::select(&ready.tree, &ready.laid, &config.fstyp, &what);
+    ready.configs.iter().map(select).collect()
 }
 
 /// A new run.
@@ -191,8 +181,7 @@ fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
     let chosen = choose(&ready, &args)?;
     let mut configs = Vec::new();
     let mut expunged = Vec::new();
-    for (prepared, mut chosen) in ready.prepared.iter().zip(chosen) {
-        let config = &prepared.config;
+    for (config, mut chosen) in ready.configs.iter().zip(chosen) {
         if let Some(shard) = args.shard {
             let clocks = ready.clocks.lock().expect("nobody else has it yet");
             let estimate = |test: &str| clocks.estimate(&config.name, test);
@@ -230,7 +219,7 @@ fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
         kernel: ready.guest.kernel.release.clone(),
         accel: ready.guest.accel.to_string(),
         cpus: args.cpus,
-        memory: ready.guest.memory(&ready.prepared[0].config),
+        memory: ready.guest.memory(&ready.configs[0]),
         shards: args.shards.get(),
         suite: SuiteInfo {
             path: ready.tree.path.display().to_string(),
@@ -286,8 +275,8 @@ fn drive(
     let mut left = 0.0;
     {
         let clocks = ready.clocks.lock().expect("nobody else has it yet");
-        for (index, prepared) in ready.prepared.iter().enumerate() {
-            let name = &prepared.config.name;
+        for (index, config) in ready.configs.iter().enumerate() {
+            let name = &config.name;
             let estimate = |test: &str| clocks.estimate(name, test);
             let again = died.iter().filter(|result| result.config == *name);
             let again = again.map(|result| (result.round, result.test.clone()));
@@ -318,7 +307,8 @@ fn drive(
     let live = Live::new(&ctx.ui, chosen, &done, left, args.shards.get());
     let runner = Runner {
         guest: &ready.guest,
-        configs: &ready.prepared,
+        configs: &ready.configs,
+        exclusions: &ready.exclusions,
         store: &store,
         clocks: &ready.clocks,
         live: &live,
@@ -360,7 +350,7 @@ fn drive(
     }
     let lines: Vec<String> = broken
         .iter()
-        .map(|it| format!("{}: {}", ready.prepared[it.config].config.name, it.why))
+        .map(|it| format!("{}: {}", ready.configs[it.config].name, it.why))
         .collect();
     Err(Exit::host(format!("could not be run: {}", lines.join("; "))).into())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use notblk_results::table::Paint;
-use notblk_results::{kept, table, Baseline, Run, Status, Store};
+use notblk_results::{held_against, kept, table, Baseline, Run, Status, Store};
 
 use crate::errors::{Code, Exit};
 
@@ -34,11 +34,11 @@ fn load(results: &Path, which: &str) -> Result<Run> {
 
 /// `--list`
 pub fn list(results: &Path) -> Result<Code> {
-    let mut runs = Vec::new();
-    for dir in kept::all(results)? {
-        runs.push(Run::load(&dir)?);
-    }
+    let (runs, errors) = kept::load_all(results)?;
     print!("{}", table::list(&runs, paint()));
+    errors
+        .iter()
+        .for_each(|error| eprintln!("warning: {error:#}"));
     Ok(Code::PASSED)
 }
 
@@ -75,22 +75,8 @@ fn show(dir: &Path, run: &Run, baseline: Option<&Baseline>) -> Result<Code> {
 
 /// The worst of what is held against the run: of all that failed unexpectedly, or with a baseline of what fails only here.
 fn code(run: &Run, baseline: Option<&Baseline>) -> Code {
-    let bad: Vec<Status> = match baseline {
-        None => run
-            .results
-            .iter()
-            .filter(|result| result.is_unexpected_failure())
-            .map(|result| result.status)
-            .collect(),
-        Some(baseline) => {
-            let comparisons = baseline.comparisons(run);
-            let rows = comparisons.iter().flat_map(|it| &it.rows);
-            rows.filter(|row| row.is_regression())
-                .filter_map(|row| row.here.as_ref())
-                .map(|here| here.shown().status)
-                .collect()
-        }
-    };
+    let held = held_against(run, baseline);
+    let bad: Vec<Status> = held.iter().map(|result| result.status).collect();
     let has = |status| bad.contains(&status);
     if has(Status::Splat) {
         Code::SPLAT

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::{Event, SuiteTest};
-use notblk_results::{Expect, Expectation, Status, Store, TestResult};
+use notblk_results::{Expect, Status, Store, TestResult};
 
 use super::clocks::Clocks;
 use super::config::Config;
+use super::exclusions::Exclusions;
 use super::guest::{Order, SuiteGuest};
 use super::live::Live;
 use super::verdict::{self, Verdict};
@@ -30,20 +31,14 @@ const FALSE_STARTS: u32 = 2;
 /// What `check` may take, under KVM, to finish after its last test.
 const CLOSING: Duration = Duration::from_secs(60);
 
-/// A configuration with what was chosen for it.
-pub struct Prepared {
-    /// The configuration.
-    pub config: Config,
-    /// What the exclusions say of its tests.
-    pub expectations: Box<dyn Fn(&str) -> Option<Expectation> + Send + Sync>,
-}
-
 /// What a run is made of.
 pub struct Runner<'a> {
     /// What boots.
     pub guest: &'a SuiteGuest,
     /// The configurations, as in the run's `run.json`.
-    pub configs: &'a [Prepared],
+    pub configs: &'a [Config],
+    /// What is expected of their tests.
+    pub exclusions: &'a Exclusions,
     /// Where results go.
     pub store: &'a Store,
     /// How long tests take.
@@ -209,7 +204,7 @@ impl Runner<'_> {
             shared.boots += 1;
             shared.boots
         };
-        let config = &self.configs[part.config].config;
+        let config = &self.configs[part.config];
         let step = ctx.ui.step(
             &format!("guest {boot}"),
             &format!("booting for {}", config.name),
@@ -317,9 +312,9 @@ impl Runner<'_> {
 
     /// A result with what is known beforehand.
     fn blank(&self, part: &Part, test: &str, boot: u32) -> TestResult {
-        let prepared = &self.configs[part.config];
+        let config = &self.configs[part.config];
         TestResult {
-            config: prepared.config.name.clone(),
+            config: config.name.clone(),
             test: test.to_owned(),
             round: part.round,
             status: Status::Died,
@@ -327,12 +322,12 @@ impl Runner<'_> {
             overruled: false,
             attempts: Vec::new(),
             secs: 0.0,
-            expected: (prepared.expectations)(test),
+            expected: self.exclusions.find(&config.name, test),
             output: String::new(),
             log: Vec::new(),
             files: Vec::new(),
             boot,
-            repeat: format!("{} --config {} {test}", self.repeat, prepared.config.name),
+            repeat: format!("{} --config {} {test}", self.repeat, config.name),
         }
     }
 
@@ -420,7 +415,7 @@ struct Watch<'a, 'r> {
 
 impl Watch<'_, '_> {
     fn begins(&mut self, test: &str) {
-        let config = &self.runner.configs[self.part.config].config.name;
+        let config = &self.runner.configs[self.part.config].name;
         let (known, limit) = {
             let clocks = lock(self.runner.clocks);
             (clocks.known(config, test), clocks.limit(config, test))
@@ -487,7 +482,7 @@ impl Observer for Watch<'_, '_> {
     fn event(&mut self, event: &Event) -> Result<Flow> {
         match event {
             Event::SuiteReady { proof } => {
-                let config = &self.runner.configs[self.part.config].config.name;
+                let config = &self.runner.configs[self.part.config].name;
                 self.runner.store.update_run(|run| {
                     let config = run.configs.iter_mut().find(|c| c.name == *config);
                     let Some(config) = config else { return };

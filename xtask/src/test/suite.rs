@@ -20,8 +20,11 @@ use crate::interrupt;
 
 use super::report::Report;
 
-/// The tests' names, and what they do.
-const TESTS: [(&str, fn(&Bench) -> Result<()>); 5] = [
+/// A test.
+type Test = fn(&Bench) -> Result<()>;
+
+/// All of them, by name.
+const TESTS: [(&str, Test); 5] = [
     ("run-xfstests/verdicts", verdicts),
     ("run-xfstests/again", again),
     ("run-xfstests/interrupted", interrupted),
