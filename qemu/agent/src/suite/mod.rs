@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! xfstests, in a root of its own.
 //!
-//! - [`root`]: the root, and what lives in it
+//! - [`root`]: the root; [`services`]: what runs in it
 //! - [`driver`]: the driver under test, and the proof that it is the one that serves the disks
 //! - [`check`]: the suite's own program, for all tests of the boot
 //! - [`parse`]: what it prints
@@ -12,6 +12,7 @@ mod driver;
 mod files;
 mod parse;
 mod root;
+mod services;
 
 use crate::{modules, Guest};
 use anyhow::{anyhow, Context, Result};
@@ -44,7 +45,7 @@ pub fn run(guest: &Guest, spec: &SuiteSpec) -> Result<()> {
     guest.host.step("the suite's disks", 120)?;
     // Programs start slowly without KVM, so these run side by side.
     std::thread::scope(|scope| {
-        let services = scope.spawn(root::start_services);
+        let services = scope.spawn(services::start);
         let scratch = scope.spawn(|| driver::make(spec, &disks.scratch));
         driver::make(spec, &disks.test)?;
         for thread in [scratch, services] {

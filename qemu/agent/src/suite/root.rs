@@ -6,8 +6,7 @@
 //! nothing of one boot reaches the next.
 
 use super::{RESULTS, SUITE};
-use crate::fs::tool;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Context, Result};
 use notblk_protocol::suite::{disk, share};
 use rustix::mount::{mount, mount_bind, mount_move, MountFlags};
 use rustix::process::{chdir, chroot, setrlimit, Resource, Rlimit};
@@ -249,18 +248,4 @@ fn link(target: &str, path: &str) -> Result<()> {
         }
         _ => symlink(target, path).with_context(|| format!("link {path}")),
     }
-}
-
-/// Starts udev for block devices. Without udev `dmsetup` waits for ever.
-pub fn start_services() -> Result<()> {
-    const UDEVD: &str = "/usr/lib/systemd/systemd-udevd";
-    if !Path::new(UDEVD).exists() {
-        bail!("the suite's root has no {UDEVD}");
-    }
-    tool(UDEVD, &["--daemon"])?;
-    tool(
-        "udevadm",
-        &["trigger", "--action=add", "--subsystem-match=block"],
-    )
-    .map(drop)
 }
