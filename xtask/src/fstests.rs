@@ -23,7 +23,7 @@ mod select;
 mod tree;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,9 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     if let Some(which) = &args.report {
         return report::again(&results, which);
     }
+    if let Some(runs) = &args.merge {
+        return report::merge(&results, runs);
+    }
     std::fs::create_dir_all(&results)
         .with_context(|| format!("cannot make {}", results.display()))?;
     match &args.resume {
@@ -93,21 +96,19 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     }
 }
 
-/// All that is needed to run, and that is the same for a new run and one that goes on.
-struct Ready {
+/// What is to be run, before anything is made for it.
+struct Plan {
     tree: Tree,
     laid: Laid,
-    guest: SuiteGuest,
     configs: Vec<Config>,
     exclusions: Exclusions,
-    clocks: Mutex<Clocks>,
     baseline: Option<Baseline>,
 }
 
 /// The configurations asked for, the baseline's among them, and the baseline.
 fn configurations(
     ctx: &Ctx,
-    results: &std::path::Path,
+    results: &Path,
     args: &Args,
 ) -> Result<(Vec<Config>, Option<Baseline>)> {
     let mut names = args.configs.clone();
@@ -138,32 +139,33 @@ fn configurations(
     Ok((configs, baseline))
 }
 
-fn ready(ctx: &Ctx, results: &std::path::Path, args: &Args) -> Result<Ready> {
-    // Everything that can be wrong with the command line is said before anything is made.
+/// Reads all that the command line names.
+fn plan(ctx: &Ctx, results: &Path, args: &Args) -> Result<Plan> {
     let tree = tree::find(args.xfstests.as_deref())?;
     let (configs, baseline) = configurations(ctx, results, args)?;
     let exclusions = Exclusions::load(&ctx.repo)?;
-    let root = root::provide(ctx)?;
-    tree::check_libraries(&tree, &root.files, &root.glibc)?;
-    let notblk = configs.iter().any(|config| config.driver == Driver::Notblk);
-    let guest = SuiteGuest::prepare(ctx, args, notblk, root)?;
     let laid = lay::lay(ctx, &tree)?;
-    let guest = guest.with_suite(ctx, &tree.path, laid.dir.clone())?;
-    let fixed = args.timeout.map(Duration::from_secs);
-    let clocks = Clocks::open(results, guest.accel, fixed);
-    Ok(Ready {
+    Ok(Plan {
         tree,
         laid,
-        guest,
         configs,
         exclusions,
-        clocks: Mutex::new(clocks),
         baseline,
     })
 }
 
+/// Makes what is missing for the guests.
+fn prepare(ctx: &Ctx, args: &Args, plan: &Plan) -> Result<SuiteGuest> {
+    let root = root::provide(ctx)?;
+    tree::check_libraries(&plan.tree, &root.files, &root.glibc)?;
+    let mut drivers = plan.configs.iter().map(|config| config.driver);
+    let notblk = drivers.any(|driver| driver == Driver::Notblk);
+    let guest = SuiteGuest::prepare(ctx, args, notblk, root)?;
+    guest.with_suite(ctx, &plan.tree.path, plan.laid.dir.clone())
+}
+
 /// Which tests each configuration gets, in the order of the configurations.
-fn choose(ready: &Ready, args: &Args) -> Result<Vec<Chosen>> {
+fn choose(plan: &Plan, args: &Args) -> Result<Vec<Chosen>> {
     let what = Selection {
         tests: args.tests.clone(),
         groups: args.groups.clone(),
@@ -171,21 +173,19 @@ fn choose(ready: &Ready, args: &Args) -> Result<Vec<Chosen>> {
         not_tests: args.not_tests.clone(),
         not_files: args.not_files.clone(),
     };
-    let select = |config: &Config| select::select(&ready.tree, &ready.laid, &config.fstyp, &what);
-    ready.configs.iter().map(select).collect()
+    let select = |config: &Config| select::select(&plan.tree, &plan.laid, &config.fstyp, &what);
+    plan.configs.iter().map(select).collect()
 }
 
 /// A new run.
-fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
-    let ready = ready(ctx, results, &args)?;
-    let chosen = choose(&ready, &args)?;
+fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
+    let plan = plan(ctx, results, &args)?;
     let mut configs = Vec::new();
     let mut expunged = Vec::new();
-    for (config, mut chosen) in ready.configs.iter().zip(chosen) {
+    for (config, mut chosen) in plan.configs.iter().zip(choose(&plan, &args)?) {
         if let Some(shard) = args.shard {
-            let clocks = ready.clocks.lock().expect("nobody else has it yet");
-            let estimate = |test: &str| clocks.estimate(&config.name, test);
-            chosen.tests = select::part(&chosen.tests, shard.part, shard.of, estimate);
+            // Not by how long they took here: every machine must come to the same parts.
+            chosen.tests = select::part(&chosen.tests, shard.part, shard.of, |_| 1.0);
         }
         configs.push(ConfigInfo {
             name: config.name.clone(),
@@ -199,14 +199,12 @@ fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
     }
     if args.dry_run {
         for config in &configs {
-            let name = &config.name;
-            config
-                .tests
-                .iter()
-                .for_each(|test| println!("{name} {test}"));
+            let tests = config.tests.iter();
+            tests.for_each(|test| println!("{} {test}", config.name));
         }
         return Ok(Code::PASSED);
     }
+    let guest = prepare(ctx, &args, &plan)?;
     let started = clock::now();
     let names: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
     let info = RunInfo {
@@ -216,14 +214,14 @@ fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
         state: State::Running,
         command: std::env::args().skip(1).collect(),
         commit: commit(ctx),
-        kernel: ready.guest.kernel.release.clone(),
-        accel: ready.guest.accel.to_string(),
+        kernel: guest.kernel.release.clone(),
+        accel: guest.accel.to_string(),
         cpus: args.cpus,
-        memory: ready.guest.memory(&ready.configs[0]),
+        memory: guest.memory(&plan.configs[0]),
         shards: args.shards.get(),
         suite: SuiteInfo {
-            path: ready.tree.path.display().to_string(),
-            version: ready.tree.version.clone(),
+            path: plan.tree.path.display().to_string(),
+            version: plan.tree.version.clone(),
         },
         configs,
         baseline: args.baseline.clone(),
@@ -231,38 +229,43 @@ fn begin(ctx: &Ctx, results: &std::path::Path, args: Args) -> Result<Code> {
         wall_secs: 0.0,
     };
     let store = Store::create(results, &info)?;
-    drive(ctx, &args, ready, store, &expunged)
+    drive(ctx, results, &args, &plan, &guest, store, &expunged)
 }
 
 /// A run that was interrupted.
-fn go_on(ctx: &Ctx, results: &std::path::Path, args: Args, store: Store) -> Result<Code> {
-    let ready = ready(ctx, results, &args)?;
+fn go_on(ctx: &Ctx, results: &Path, args: Args, store: Store) -> Result<Code> {
+    let plan = plan(ctx, results, &args)?;
+    let guest = prepare(ctx, &args, &plan)?;
     let info = store.info();
-    if info.kernel != ready.guest.kernel.release {
+    if info.kernel != guest.kernel.release {
         return Err(Exit::usage(format!(
             "run {} was on kernel {}, and {} is what there is now",
-            info.id, info.kernel, ready.guest.kernel.release
+            info.id, info.kernel, guest.kernel.release
         ))
         .hint("begin a new run, or put the kernel back into qemu/kernels.lock")
         .into());
     }
     store.update_run(|run| run.state = State::Running)?;
-    let expunged: Vec<Vec<String>> = choose(&ready, &args)?
+    let expunged: Vec<Vec<String>> = choose(&plan, &args)?
         .into_iter()
         .map(|chosen| chosen.expunged)
         .collect();
-    drive(ctx, &args, ready, store, &expunged)
+    drive(ctx, results, &args, &plan, &guest, store, &expunged)
 }
 
 /// Runs what has no result yet, and shows what came of it.
 fn drive(
     ctx: &Ctx,
+    results: &Path,
     args: &Args,
-    ready: Ready,
+    plan: &Plan,
+    guest: &SuiteGuest,
     store: Store,
     expunged: &[Vec<String>],
 ) -> Result<Code> {
     let began = Instant::now();
+    let fixed = args.timeout.map(Duration::from_secs);
+    let clocks = Mutex::new(Clocks::open(results, guest.accel, fixed));
     let before = store.info().wall_secs;
     ctx.ui.note(&format!("results: {}", store.dir().display()));
     // A guest that ended without a word says nothing about the test: a run that goes on tries it again.
@@ -274,8 +277,8 @@ fn drive(
     let mut parts = Vec::new();
     let mut left = 0.0;
     {
-        let clocks = ready.clocks.lock().expect("nobody else has it yet");
-        for (index, config) in ready.configs.iter().enumerate() {
+        let clocks = clocks.lock().expect("nobody else has it yet");
+        for (index, config) in plan.configs.iter().enumerate() {
             let name = &config.name;
             let estimate = |test: &str| clocks.estimate(name, test);
             let again = died.iter().filter(|result| result.config == *name);
@@ -306,11 +309,11 @@ fn drive(
     let chosen = done.len() + parts.iter().map(|part| part.tests.len()).sum::<usize>();
     let live = Live::new(&ctx.ui, chosen, &done, left, args.shards.get());
     let runner = Runner {
-        guest: &ready.guest,
-        configs: &ready.configs,
-        exclusions: &ready.exclusions,
+        guest,
+        configs: &plan.configs,
+        exclusions: &plan.exclusions,
         store: &store,
-        clocks: &ready.clocks,
+        clocks: &clocks,
         live: &live,
         check_args: match args.again {
             Some(times) => vec!["-L".into(), times.to_string()],
@@ -336,7 +339,7 @@ fn drive(
             false => State::Interrupted,
         };
     })?;
-    let code = report::close(&store, ready.baseline.as_ref())?;
+    let code = report::close(&store, plan.baseline.as_ref())?;
     let broken = match ran {
         Ok(broken) => broken,
         Err(error) => {
@@ -350,7 +353,7 @@ fn drive(
     }
     let lines: Vec<String> = broken
         .iter()
-        .map(|it| format!("{}: {}", ready.configs[it.config].name, it.why))
+        .map(|it| format!("{}: {}", plan.configs[it.config].name, it.why))
         .collect();
     Err(Exit::host(format!("could not be run: {}", lines.join("; "))).into())
 }

@@ -93,6 +93,9 @@ pub struct Args {
     /// Show what differs between two kept runs
     #[arg(long, value_names = ["RUN", "RUN"], num_args = 2, conflicts_with_all = ["tests", "groups", "resume", "list"])]
     pub diff: Option<Vec<String>>,
+    /// Join the runs of several machines (--shard) into a new one
+    #[arg(long, value_name = "RUN", num_args = 2.., conflicts_with_all = ["tests", "groups", "resume", "list", "diff"])]
+    pub merge: Option<Vec<String>>,
     /// Show the tables of a kept run again, and write its pages again [default: the last one]
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "latest",
           conflicts_with_all = ["tests", "groups", "resume", "list", "diff"])]

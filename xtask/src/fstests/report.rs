@@ -61,6 +61,17 @@ pub fn again(results: &Path, which: &str) -> Result<Code> {
     show(&dir, &run, baseline.as_ref())
 }
 
+/// `--merge`
+pub fn merge(results: &Path, which: &[String]) -> Result<Code> {
+    let dirs: Vec<PathBuf> = which
+        .iter()
+        .map(|which| find(results, which))
+        .collect::<Result<_>>()?;
+    let store = notblk_results::merge(results, &dirs).map_err(usage)?;
+    let baseline = Baseline::of(&store.run(), results).map_err(usage)?;
+    close(&store, baseline.as_ref())
+}
+
 /// The tables of a run that has ended, and its documents.
 pub fn close(store: &Store, baseline: Option<&Baseline>) -> Result<Code> {
     show(store.dir(), &store.run(), baseline)
