@@ -216,7 +216,7 @@ fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
         commit: commit(ctx),
         kernel: guest.kernel.release.clone(),
         accel: guest.accel.to_string(),
-        cpus: args.cpus,
+        cpus: guest.cpus,
         memory: guest.memory(&plan.configs[0]),
         shards: args.shards.get(),
         suite: SuiteInfo {

@@ -77,9 +77,9 @@ pub struct Args {
     /// Memory of each guest in MiB [default: the configuration's]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(512..))]
     pub memory: Option<u32>,
-    /// Processors of each guest
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub cpus: u32,
+    /// Processors of each guest [default: 2; without KVM no more in all than this host has]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: Option<u32>,
 
     /// Where runs are kept [default: results/xfstests in the repository]
     #[arg(long, value_name = "DIR")]

@@ -34,7 +34,8 @@ pub struct SuiteGuest {
     pub root: Root,
     toolbox: Toolbox,
     initramfs: Vec<u8>,
-    cpus: u32,
+    /// Processors of each guest.
+    pub cpus: u32,
     memory: Option<u32>,
     /// The image of the suite's tree, and the directory that is laid over it.
     suite: PathBuf,
@@ -95,7 +96,7 @@ impl SuiteGuest {
             root,
             toolbox,
             initramfs,
-            cpus: args.cpus,
+            cpus: args.cpus.unwrap_or_else(|| cpus(accel, args.shards.get())),
             memory: args.memory,
             suite: PathBuf::new(),
             overlay: PathBuf::new(),
@@ -172,5 +173,17 @@ impl SuiteGuest {
             work: Work::Suite(order.spec),
         };
         vm::run(ctx, &machine, &job, Some(step), observer)
+    }
+}
+
+/// How many processors a guest gets, of which `guests` run at a time. A translated processor that waits for another, which the
+/// host does not run just then, burns the time that the other needs.
+fn cpus(accel: Accel, guests: u32) -> u32 {
+    const USUAL: u32 = 2;
+    let host = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let host = u32::try_from(host).unwrap_or(u32::MAX);
+    match accel {
+        Accel::Kvm => USUAL,
+        Accel::Tcg => (host / guests).clamp(1, USUAL),
     }
 }

@@ -28,6 +28,8 @@ use crate::vm::{End, Flow, Observer, Outcome};
 
 /// How many guests in a row may end before their first test, until that is taken for the host's fault.
 const FALSE_STARTS: u32 = 2;
+/// From how many lines on a test's kernel log is a file of its own as well: pages show no more of it.
+const LOG: usize = 200;
 /// What `check` may take, under KVM, to finish after its last test.
 const CLOSING: Duration = Duration::from_secs(60);
 
@@ -461,6 +463,17 @@ impl Watch<'_, '_> {
                     &test.test,
                     result.round,
                     name,
+                    text.as_bytes(),
+                )?;
+                result.files.push(path);
+            }
+            if test.log.len() > LOG {
+                let text = test.log.join("\n");
+                let path = self.runner.store.keep(
+                    &result.config,
+                    &test.test,
+                    result.round,
+                    "log",
                     text.as_bytes(),
                 )?;
                 result.files.push(path);

@@ -100,7 +100,8 @@ impl Bench {
     fn start_on(&self, suite: &Path, args: &[&str]) -> Result<Runner> {
         let log = self.results.path().join("xtask.log");
         let file = fs::File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(std::env::current_exe()?)
+        // This program, even where somebody has built it anew in the meantime.
+        let child = Command::new("/proc/self/exe")
             .arg("run-xfstests")
             .arg("--xfstests")
             .arg(suite)
