@@ -54,6 +54,11 @@ impl Clocks {
         format!("{}/{config}/{test}", self.accel)
     }
 
+    /// Apart, because what it takes to skip a test says nothing about what it takes to run it.
+    fn skipped_key(&self, config: &str, test: &str) -> String {
+        format!("{}#skipped", self.key(config, test))
+    }
+
     /// What the test took before, in this configuration or else in any.
     pub fn known(&self, config: &str, test: &str) -> Option<f64> {
         let own = self.seconds.get(&self.key(config, test));
@@ -70,7 +75,9 @@ impl Clocks {
 
     /// What the test will take, as far as one can tell.
     pub fn estimate(&self, config: &str, test: &str) -> f64 {
-        self.known(config, test).unwrap_or(GUESS)
+        let skipped = self.seconds.get(&self.skipped_key(config, test));
+        let known = skipped.copied().or_else(|| self.known(config, test));
+        known.unwrap_or(GUESS)
     }
 
     /// What the test may take.
@@ -90,6 +97,13 @@ impl Clocks {
         let before = self.seconds.get(&key).copied().unwrap_or(seconds);
         self.seconds
             .insert(key, seconds.max((seconds + before) / 2.0));
+        self.seconds.remove(&self.skipped_key(config, test));
+    }
+
+    /// Notes what it took to skip a test.
+    pub fn skipped(&mut self, config: &str, test: &str, seconds: f64) {
+        let key = self.skipped_key(config, test);
+        self.seconds.insert(key, seconds);
     }
 
     /// Writes them for the next run.
@@ -134,6 +148,18 @@ mod tests {
         assert_eq!(clocks(dir.path()).estimate("x", "generic/001"), 40.0);
         let kvm = Clocks::open(dir.path(), Accel::Kvm, None);
         assert_eq!(kvm.known("control", "generic/001"), None);
+    }
+
+    #[test]
+    fn a_skipped_test_says_nothing_about_running_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut it = clocks(dir.path());
+        it.skipped("notblk", "generic/001", 3.0);
+        assert_eq!(it.estimate("notblk", "generic/001"), 3.0);
+        assert_eq!(it.known("control", "generic/001"), None);
+        assert_eq!(it.limit("notblk", "generic/001"), Duration::from_secs(960));
+        it.took("notblk", "generic/001", 40.0);
+        assert_eq!(it.estimate("notblk", "generic/001"), 40.0);
     }
 
     #[test]

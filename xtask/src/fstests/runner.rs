@@ -237,7 +237,11 @@ impl Runner<'_> {
             log,
             disks: disks.as_deref(),
         };
-        let outcome = self.guest.boot(ctx, order, &step, &mut watch)?;
+        let outcome = self.guest.boot(ctx, order, &step, &mut watch);
+        if let Err(error) = lock(self.clocks).save() {
+            ctx.ui.warn(&format!("{error:#}"));
+        }
+        let outcome = outcome?;
         let Watch {
             running,
             log,
@@ -262,9 +266,6 @@ impl Runner<'_> {
                 false => std::fs::remove_dir_all(&disks)
                     .with_context(|| format!("cannot delete {}", disks.display()))?,
             }
-        }
-        if let Err(error) = lock(self.clocks).save() {
-            ctx.ui.warn(&format!("{error:#}"));
         }
         Ok(why)
     }
@@ -338,8 +339,12 @@ impl Runner<'_> {
         let estimate = {
             let mut clocks = lock(self.clocks);
             let estimate = clocks.estimate(&result.config, &result.test);
-            if matches!(result.status, Status::Pass | Status::Fail | Status::Skip) {
-                clocks.took(&result.config, &result.test, result.secs);
+            match result.status {
+                Status::Pass | Status::Fail => {
+                    clocks.took(&result.config, &result.test, result.secs);
+                }
+                Status::Skip => clocks.skipped(&result.config, &result.test, result.secs),
+                _ => {}
             }
             estimate
         };

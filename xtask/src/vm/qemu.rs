@@ -27,8 +27,10 @@ const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on sysrq
 /// `fsrm` say that string instructions are fast, so that the kernel would clear and copy each page by one; here they are a loop
 /// of single bytes.
 const TRANSLATED: &str = "max,la57=off,erms=off,fsrm=off";
-/// More of its command line: retpolines and the like guard against what a translator does not have, at a price for every call.
-const TRANSLATED_CMDLINE: &str = " mitigations=off";
+/// More of its command line. Retpolines and the like guard against what a translator does not have, at a price for every call. A
+/// processor that the host did not run for twenty seconds looks locked up to the kernel, which is no fault of its own: what
+/// hangs is found by our clocks.
+const TRANSLATED_CMDLINE: &str = " mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
 
 /// Files that QEMU inherits.
 pub type Files = Vec<OwnedFd>;
