@@ -6,13 +6,14 @@
 //! has warned), the test that was running gets its result and the rest of the part another guest. So a dead guest costs at
 //! most the running test, and a test that always kills its guest cannot keep the others from being run.
 
+mod watch;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
-use notblk_protocol::{Event, SuiteTest};
+use anyhow::{Context, Result};
 use notblk_results::{Expect, Status, Store, TestResult};
 
 use super::clocks::Clocks;
@@ -20,18 +21,13 @@ use super::config::Config;
 use super::exclusions::Exclusions;
 use super::guest::{Order, SuiteGuest};
 use super::live::Live;
-use super::verdict::{self, Verdict};
 use crate::context::Ctx;
 use crate::interrupt;
-use crate::ui::Step;
-use crate::vm::{End, Flow, Observer, Outcome};
+use crate::vm::{End, Outcome};
+use watch::Watch;
 
 /// How many guests in a row may end before their first test, until that is taken for the host's fault.
 const FALSE_STARTS: u32 = 2;
-/// From how many lines on a test's kernel log is a file of its own as well: pages show no more of it.
-const LOG: usize = 200;
-/// What `check` may take, under KVM, to finish after its last test.
-const CLOSING: Duration = Duration::from_secs(60);
 
 /// What a run is made of.
 pub struct Runner<'a> {
@@ -152,17 +148,18 @@ impl Runner<'_> {
             while !part.tests.is_empty() {
                 let before = part.tests.len();
                 let why = self.boot(ctx, shared, stop, &mut part)?;
-                let Some(why) = why else { continue };
-                false_starts = if part.tests.len() == before {
-                    false_starts + 1
-                } else {
-                    0
+                false_starts = match part.tests.len() == before {
+                    true => false_starts + 1,
+                    false => 0,
                 };
                 if false_starts >= FALSE_STARTS {
                     let config = part.config;
+                    let why = why.unwrap_or_else(|| "the guest ran none of its tests".into());
                     let mut shared = lock(shared);
                     shared.parts.retain(|part| part.config != config);
-                    shared.broken.push(Broken { config, why });
+                    if shared.broken.iter().all(|known| known.config != config) {
+                        shared.broken.push(Broken { config, why });
+                    }
                     break;
                 }
             }
@@ -229,6 +226,8 @@ impl Runner<'_> {
             last: None,
             log: Vec::new(),
             bad: false,
+            claimed: Vec::new(),
+            unclaimed: Vec::new(),
         };
         let order = Order {
             name: &format!("suite-{boot}"),
@@ -246,6 +245,8 @@ impl Runner<'_> {
             running,
             log,
             mut bad,
+            last,
+            unclaimed,
             ..
         } = watch;
         if stop.load(Ordering::SeqCst) {
@@ -257,6 +258,10 @@ impl Runner<'_> {
             log,
         };
         bad |= ending.running.is_some();
+        if let (None, Some(splat)) = (&ending.running, unclaimed.first()) {
+            bad = true;
+            self.blame(ctx, last, splat)?;
+        }
         let why = self.conclude(part, &outcome, ending, shared)?;
         if let Some(disks) = disks {
             match bad {
@@ -270,6 +275,23 @@ impl Runner<'_> {
         Ok(why)
     }
 
+    /// A splat came when no test was running: after the last one, whose doing it may be, or before the first.
+    fn blame(&self, ctx: &Ctx, last: Option<TestResult>, splat: &str) -> Result<()> {
+        let Some(mut result) = last else {
+            ctx.ui
+                .warn(&format!("the kernel reported, before any test: {splat}"));
+            return Ok(());
+        };
+        result.overruled |= result.status == Status::Pass;
+        result.status = Status::Splat;
+        result.reason = Some(format!("after its end: {splat}"));
+        ctx.ui.warn(&format!(
+            "{} {}: the kernel reported after its end: {splat}",
+            result.config, result.test
+        ));
+        self.store.append(&result)
+    }
+
     /// What the end of a guest means for the test that was running. Returns why the guest did not run on.
     fn conclude(
         &self,
@@ -281,7 +303,11 @@ impl Runner<'_> {
         let splat = outcome.splats.first().and_then(|lines| lines.first());
         let (status, why) = match &outcome.end {
             End::Done | End::Stopped => return Ok(None),
-            End::Hung(late) => (Status::Hang, late.clone()),
+            // A splat explains a hang, and a death as well.
+            End::Hung(late) => match splat {
+                Some(line) => (Status::Splat, format!("{line}; then {late}")),
+                None => (Status::Hang, late.clone()),
+            },
             End::Died => match splat {
                 Some(line) => (Status::Splat, line.clone()),
                 None => (Status::Died, "the guest ended without a word".to_owned()),
@@ -398,138 +424,4 @@ struct Ending {
     boot: u32,
     running: Option<(String, Duration)>,
     log: Vec<String>,
-}
-
-/// Watches one guest.
-struct Watch<'a, 'r> {
-    runner: &'a Runner<'r>,
-    shared: &'a Mutex<Shared>,
-    stop: &'a AtomicBool,
-    step: &'a Step,
-    boot: u32,
-    part: &'a mut Part,
-    /// The test that runs, and since when.
-    running: Option<(String, Instant)>,
-    /// When it hangs; and between the last test and the guest's end, when that does.
-    deadline: Option<Instant>,
-    /// The last result: a further attempt at the test (`-L`) is added to it.
-    last: Option<TestResult>,
-    /// The kernel's log since the running test began.
-    log: Vec<String>,
-    /// A result in this guest was bad.
-    bad: bool,
-}
-
-impl Watch<'_, '_> {
-    fn begins(&mut self, test: &str) {
-        let config = &self.runner.configs[self.part.config].name;
-        let (known, limit) = {
-            let clocks = lock(self.runner.clocks);
-            (clocks.known(config, test), clocks.limit(config, test))
-        };
-        let now = Instant::now();
-        self.running = Some((test.to_owned(), now));
-        self.deadline = Some(now + limit);
-        self.log.clear();
-        self.runner.live.begins(self.step, config, test, known);
-    }
-
-    fn ended(&mut self, test: &SuiteTest) -> Result<Flow> {
-        self.running = None;
-        self.deadline = Some(Instant::now() + self.runner.guest.accel.scale(CLOSING));
-        let Verdict {
-            status,
-            reason,
-            overruled,
-        } = verdict::judge(test);
-        self.bad |= status.is_bad();
-        if let Some(last) = self.last.as_mut().filter(|last| last.test == test.test) {
-            if last.attempts.is_empty() {
-                last.attempts.push(last.status);
-            }
-            last.attempts.push(status);
-            self.runner.store.append(last)?;
-        } else {
-            ensure!(
-                self.part.tests.front() == Some(&test.test),
-                "the agent reports {}, which was not its turn",
-                test.test
-            );
-            let mut result = self.runner.blank(self.part, &test.test, self.boot);
-            result.status = status;
-            result.reason = reason;
-            result.overruled = overruled;
-            result.secs = test.millis as f64 / 1000.0;
-            result.output.clone_from(&test.output);
-            result.log.clone_from(&test.log);
-            for (name, text) in &test.files {
-                let path = self.runner.store.keep(
-                    &result.config,
-                    &test.test,
-                    result.round,
-                    name,
-                    text.as_bytes(),
-                )?;
-                result.files.push(path);
-            }
-            if test.log.len() > LOG {
-                let text = test.log.join("\n");
-                let path = self.runner.store.keep(
-                    &result.config,
-                    &test.test,
-                    result.round,
-                    "log",
-                    text.as_bytes(),
-                )?;
-                result.files.push(path);
-            }
-            self.part.tests.pop_front();
-            self.last = Some(result.clone());
-            self.runner.record(result, self.shared, self.part.config)?;
-        }
-        // With further attempts under way the guest goes on: they are all about this one test.
-        let again = self.runner.check_args.iter().any(|arg| arg == "-L") && status.is_bad();
-        Ok(match verdict::wants_reboot(test) && !again {
-            true => Flow::Stop,
-            false => Flow::Go,
-        })
-    }
-}
-
-impl Observer for Watch<'_, '_> {
-    fn event(&mut self, event: &Event) -> Result<Flow> {
-        match event {
-            Event::SuiteReady { proof } => {
-                let config = &self.runner.configs[self.part.config].name;
-                self.runner.store.update_run(|run| {
-                    let config = run.configs.iter_mut().find(|c| c.name == *config);
-                    let Some(config) = config else { return };
-                    for line in proof {
-                        if !config.proof.contains(line) {
-                            config.proof.push(line.clone());
-                        }
-                    }
-                })?;
-            }
-            Event::SuiteStart { test } => self.begins(test),
-            Event::SuiteEnd(test) => return self.ended(test),
-            Event::Log { lines } => self.log.extend_from_slice(lines),
-            _ => {}
-        }
-        Ok(Flow::Go)
-    }
-
-    fn stops(&mut self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
-    fn late(&mut self) -> Option<String> {
-        let late = self
-            .deadline
-            .is_some_and(|deadline| Instant::now() > deadline);
-        late.then(|| match &self.running {
-            Some((test, since)) => format!("{test} did not end in {} s", since.elapsed().as_secs()),
-            None => "the suite does not end after its last test".to_owned(),
-        })
-    }
 }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Watches one guest of a run: each test's clock, and its result as soon as it has ended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use notblk_protocol::{Event, SuiteTest};
+use notblk_results::TestResult;
+
+use super::{lock, Part, Runner, Shared};
+use crate::fstests::verdict::{self, Verdict};
+use crate::ui::Step;
+use crate::vm::{Flow, Observer};
+
+/// From how many lines on a test's kernel log is a file of its own as well: pages show no more of it.
+const LOG: usize = 200;
+/// What `check` may take, under KVM, to finish after its last test.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// Watches one guest.
+pub(super) struct Watch<'a, 'r> {
+    pub runner: &'a Runner<'r>,
+    pub shared: &'a Mutex<Shared>,
+    pub stop: &'a AtomicBool,
+    pub step: &'a Step,
+    pub boot: u32,
+    pub part: &'a mut Part,
+    /// The test that runs, and since when.
+    pub running: Option<(String, Instant)>,
+    /// When it hangs; and between the last test and the guest's end, when that does.
+    pub deadline: Option<Instant>,
+    /// The last result: a further attempt at the test (`-L`) is added to it.
+    pub last: Option<TestResult>,
+    /// The kernel's log since the running test began.
+    pub log: Vec<String>,
+    /// A result in this guest was bad.
+    pub bad: bool,
+    /// First lines of splats that results tell of, and of those that none does yet. They may come before their test's end, or
+    /// after it.
+    pub claimed: Vec<String>,
+    pub unclaimed: Vec<String>,
+}
+
+impl Watch<'_, '_> {
+    fn begins(&mut self, test: &str) {
+        let config = &self.runner.configs[self.part.config].name;
+        let (known, limit) = {
+            let clocks = lock(self.runner.clocks);
+            (clocks.known(config, test), clocks.limit(config, test))
+        };
+        let now = Instant::now();
+        self.running = Some((test.to_owned(), now));
+        self.deadline = Some(now + limit);
+        self.log.clear();
+        self.runner.live.begins(self.step, config, test, known);
+    }
+
+    fn ended(&mut self, test: &SuiteTest) -> Result<Flow> {
+        self.running = None;
+        self.deadline = Some(Instant::now() + self.runner.guest.accel.scale(CLOSING));
+        let Verdict {
+            status,
+            reason,
+            overruled,
+        } = verdict::judge(test);
+        self.bad |= status.is_bad();
+        self.unclaimed.retain(|line| !test.splats.contains(line));
+        self.claimed.extend_from_slice(&test.splats);
+        if let Some(last) = self.last.as_mut().filter(|last| last.test == test.test) {
+            if last.attempts.is_empty() {
+                last.attempts.push(last.status);
+            }
+            last.attempts.push(status);
+            self.runner.store.append(last)?;
+        } else {
+            ensure!(
+                self.part.tests.front() == Some(&test.test),
+                "the agent reports {}, which was not its turn",
+                test.test
+            );
+            let mut result = self.runner.blank(self.part, &test.test, self.boot);
+            result.status = status;
+            result.reason = reason;
+            result.overruled = overruled;
+            result.secs = test.millis as f64 / 1000.0;
+            result.output.clone_from(&test.output);
+            result.log.clone_from(&test.log);
+            for (name, text) in &test.files {
+                let path = self.runner.store.keep(
+                    &result.config,
+                    &test.test,
+                    result.round,
+                    name,
+                    text.as_bytes(),
+                )?;
+                result.files.push(path);
+            }
+            if test.log.len() > LOG {
+                let text = test.log.join("\n");
+                let path = self.runner.store.keep(
+                    &result.config,
+                    &test.test,
+                    result.round,
+                    "log",
+                    text.as_bytes(),
+                )?;
+                result.files.push(path);
+            }
+            self.part.tests.pop_front();
+            self.last = Some(result.clone());
+            self.runner.record(result, self.shared, self.part.config)?;
+        }
+        // With further attempts under way the guest goes on: they are all about this one test.
+        let again = self.runner.check_args.iter().any(|arg| arg == "-L") && status.is_bad();
+        Ok(match verdict::wants_reboot(test) && !again {
+            true => Flow::Stop,
+            false => Flow::Go,
+        })
+    }
+}
+
+impl Observer for Watch<'_, '_> {
+    fn event(&mut self, event: &Event) -> Result<Flow> {
+        match event {
+            Event::SuiteReady { proof } => {
+                let config = &self.runner.configs[self.part.config].name;
+                self.runner.store.update_run(|run| {
+                    let config = run.configs.iter_mut().find(|c| c.name == *config);
+                    let Some(config) = config else { return };
+                    for line in proof {
+                        if !config.proof.contains(line) {
+                            config.proof.push(line.clone());
+                        }
+                    }
+                })?;
+            }
+            Event::SuiteStart { test } => self.begins(test),
+            Event::SuiteEnd(test) => return self.ended(test),
+            Event::Splat { lines } => {
+                let first = lines.first().filter(|line| !self.claimed.contains(line));
+                self.unclaimed.extend(first.cloned());
+            }
+            Event::Log { lines } => self.log.extend_from_slice(lines),
+            _ => {}
+        }
+        Ok(Flow::Go)
+    }
+
+    fn stops(&mut self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn late(&mut self) -> Option<String> {
+        let late = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() > deadline);
+        late.then(|| match &self.running {
+            Some((test, since)) => format!("{test} did not end in {} s", since.elapsed().as_secs()),
+            None => "the suite does not end after its last test".to_owned(),
+        })
+    }
+}
