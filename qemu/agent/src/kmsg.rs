@@ -24,6 +24,9 @@ const MARK: &str = "notblk-agent: mark ";
 /// Lines that are kept of one splat.
 const SPLAT_LINES: usize = 80;
 
+/// How long a mark may be on its way. It takes milliseconds, where the guest gets any time to run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long the lines of a report may pause before it is taken to be complete.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -150,7 +153,7 @@ impl Kmsg {
             let (next, wait) = self
                 .shared
                 .grew
-                .wait_timeout(log, Duration::from_secs(20))
+                .wait_timeout(log, PATIENCE)
                 .unwrap_or_else(PoisonError::into_inner);
             log = next;
             if wait.timed_out() && log.mark < mark {

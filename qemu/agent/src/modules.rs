@@ -31,6 +31,10 @@ pub fn load(name: &str, parameters: &[&str]) -> Result<()> {
 
 /// Inserts one module file.
 fn insert(name: &str, parameters: &[&str]) -> Result<()> {
+    // The kernel would read and relocate all of it before it says so.
+    if is_loaded(name) {
+        return Ok(());
+    }
     let path = format!("{DIRECTORY}/{name}.ko");
     if !Path::new(&path).exists() {
         return Ok(());

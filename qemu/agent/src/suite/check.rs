@@ -21,6 +21,9 @@ const START: u64 = 180;
 /// that it starts, so hundreds of tests would keep the first one waiting for as many times 20 ms.
 const FIRST: usize = 24;
 
+/// Lines that are kept of the kernel's log of one test.
+const LOG_LINES: usize = 2000;
+
 /// What the two threads that watch `check` tell.
 enum News {
     /// It printed this.
@@ -154,6 +157,15 @@ fn reap(check: i32, sender: &Sender<News>) {
     }
 }
 
+/// Leaves out the middle of a long log.
+fn shorten(mut lines: Vec<String>) -> Vec<String> {
+    if let Some(cut) = lines.len().checked_sub(LOG_LINES).filter(|&cut| cut > 0) {
+        let half = LOG_LINES / 2;
+        lines.splice(half..half + cut, [format!("[... {cut} lines ...]")]);
+    }
+    lines
+}
+
 fn describe(status: WaitStatus) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -242,12 +254,28 @@ impl Run<'_> {
             status,
             output,
             millis: millis.try_into().unwrap_or(u64::MAX),
-            log: log.lines,
+            log: shorten(log.lines),
             splats: log.splats,
             invalidation_failures: log.invalidation_failures,
             invalidation_failures_in_all: log.invalidation_failures_in_all,
             files,
         };
         self.guest.host.send(&Event::SuiteEnd(Box::new(test)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_loses_its_middle() {
+        let lines = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(shorten(lines(LOG_LINES)), lines(LOG_LINES));
+        let short = shorten(lines(LOG_LINES + 7));
+        assert_eq!(short.len(), LOG_LINES + 1);
+        assert_eq!(short[LOG_LINES / 2], "[... 7 lines ...]");
+        assert_eq!(short[LOG_LINES / 2 + 1], (LOG_LINES / 2 + 7).to_string());
+        assert_eq!(short.last(), lines(LOG_LINES + 7).last());
     }
 }

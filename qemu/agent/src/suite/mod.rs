@@ -39,7 +39,7 @@ pub fn run(guest: &Guest, spec: &SuiteSpec) -> Result<()> {
     }
     driver::load(guest.driver, spec)?;
     phases.end("modules");
-    let disks = root::enter()?;
+    let disks = root::enter(&spec.tests)?;
     phases.end("root");
 
     guest.host.step("the suite's disks", 120)?;

@@ -8,6 +8,7 @@
 use super::{RESULTS, SUITE};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::suite::{disk, share};
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 use rustix::mount::{mount, mount_bind, mount_move, MountFlags};
 use rustix::process::{chdir, chroot, setrlimit, Resource, Rlimit};
 use std::collections::BTreeMap;
@@ -44,8 +45,8 @@ pub struct Disks {
     pub logwrites: Option<String>,
 }
 
-/// Makes the suite's root and moves into it.
-pub fn enter() -> Result<Disks> {
+/// Makes the suite's root, for these tests, and moves into it.
+pub fn enter(tests: &[String]) -> Result<Disks> {
     let mut disks = by_serial()?;
     let mut take = |name: &str| {
         let found = disks.remove(name);
@@ -64,7 +65,7 @@ pub fn enter() -> Result<Disks> {
     attach("erofs", &image, IMAGE, MountFlags::RDONLY, "")?;
     attach("tmpfs", "work", WORK, MountFlags::empty(), "size=60%")?;
     overlay(IMAGE, "root", ROOT)?;
-    host_directories(suite.as_deref(), &tags()?)?;
+    host_directories(suite.as_deref(), &tags()?, tests)?;
     // After this, devices and sysfs are where they will be.
     kernel_filesystems()?;
     let bind = [
@@ -174,7 +175,7 @@ fn kernel_filesystems() -> Result<()> {
 }
 
 /// The suite with what is laid over it, and the kernel's modules.
-fn host_directories(suite: Option<&str>, tags: &[String]) -> Result<()> {
+fn host_directories(suite: Option<&str>, tags: &[String], tests: &[String]) -> Result<()> {
     // `loose` keeps what was read; the host must not change these directories while the guest runs.
     let options = "trans=virtio,version=9p2000.L,cache=loose,msize=512000";
     let share = |tag: &str, place: &str| attach("9p", tag, place, MountFlags::RDONLY, options);
@@ -198,8 +199,35 @@ fn host_directories(suite: Option<&str>, tags: &[String]) -> Result<()> {
         copy_tree("/share/overlay".as_ref(), upper("suite").as_ref())
             .context("copy what is laid over the suite")?;
     }
+    hide(tests, lower).context("hide other tests")?;
     // Writable, because tests make links beside themselves, and `check` changes modes.
     overlay(lower, "suite", &below(SUITE))
+}
+
+/// Hides directories of tests of which none is to run: `check` looks at each file of all tests before it
+/// begins, and most of them are for other filesystems.
+fn hide(tests: &[String], lower: &str) -> Result<()> {
+    let used = |name: &str| {
+        // The directory without a filesystem's name is used by the others.
+        name == "generic"
+            || tests
+                .iter()
+                .any(|test| test.split('/').next() == Some(name))
+    };
+    let upper = format!("{}/tests", upper("suite"));
+    make_dir(&upper)?;
+    for entry in fs::read_dir(format!("{lower}/tests"))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{upper}/{name}");
+        let laid = Path::new(&path).exists();
+        if entry.file_type()?.is_dir() && !laid && !used(&name) {
+            // What overlayfs takes for "there is nothing".
+            mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), 0)
+                .with_context(|| format!("mknod {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies all directories and files below `from`.
