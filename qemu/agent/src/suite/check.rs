@@ -51,6 +51,8 @@ fn run_once(guest: &Guest, spec: &SuiteSpec, disks: &Disks, tests: &[String]) ->
         disk: &disks.test,
         parser: Parser::new(tests.iter().cloned(), loops),
         place: guest.kmsg.settle()?,
+        loops,
+        rounds: 0,
         begun: None,
         announced: false,
     };
@@ -182,6 +184,10 @@ struct Run<'a> {
     parser: Parser,
     /// Where the running test's part of the kernel's log begins.
     place: Place,
+    /// A failed test is run again.
+    loops: bool,
+    /// How often the running test was run before, one run after the other.
+    rounds: usize,
     /// When the running test began.
     begun: Option<Instant>,
     /// A test has begun.
@@ -236,7 +242,8 @@ impl Run<'_> {
         output: String,
         again: bool,
     ) -> Result<()> {
-        let files = files::gather(&test)?;
+        let files = files::gather(&test, self.loops.then_some(self.rounds))?;
+        self.rounds = if again { self.rounds + 1 } else { 0 };
         let millis = self
             .begun
             .take()

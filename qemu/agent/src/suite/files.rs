@@ -13,18 +13,24 @@ const ENDINGS: &[&str] = &["full", "out.bad", "dmesg", "notrun", "hints"];
 /// What is kept of one file: so much of its beginning, and so much of its end.
 const HALF: u64 = 64 << 10;
 
-/// Reads the files about a test. When the same test is about to run again, `check` removes some of them
-/// at once; so all are opened first, which keeps them.
-pub fn gather(test: &str) -> Result<BTreeMap<String, String>> {
-    let open: Vec<_> = ENDINGS
-        .iter()
-        .filter_map(|ending| {
-            let file = File::open(format!("{RESULTS}/{test}.{ending}")).ok()?;
-            Some((ending, file))
-        })
-        .collect();
+/// Reads the files about a test, which may begin anew at any moment and then loses some of them.
+///
+/// With `-L`, `check` keeps copies of each run that belongs to a loop: those of run `copy` are read, where
+/// there are any. Without it the files are opened first of all, before `check` comes to remove them.
+pub fn gather(test: &str, copy: Option<usize>) -> Result<BTreeMap<String, String>> {
+    let open = |suffix: &str| -> Vec<_> {
+        let file = |ending| File::open(format!("{RESULTS}/{test}.{ending}{suffix}"));
+        ENDINGS
+            .iter()
+            .filter_map(|ending| Some((ending, file(ending).ok()?)))
+            .collect()
+    };
+    let mut found = copy.map_or(Vec::new(), |copy| open(&format!(".rerun{copy}")));
+    if found.is_empty() {
+        found = open("");
+    }
     let mut files = BTreeMap::new();
-    for (ending, file) in open {
+    for (ending, file) in found {
         let text = read_cut(file).with_context(|| format!("read {test}.{ending}"))?;
         files.insert((*ending).to_owned(), text);
     }
