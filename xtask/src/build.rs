@@ -299,6 +299,7 @@ mod tests {
             name: "x".into(),
             release: release.into(),
             vmlinuz: PathBuf::new(),
+            image: PathBuf::new(),
             modules: PathBuf::new(),
             config: PathBuf::new(),
             tree: None,

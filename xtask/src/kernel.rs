@@ -6,6 +6,8 @@
 //! the image was, with `make modules_prepare` run on it by the compilers that made the image. Its Rust symbols then
 //! carry the image's hashes.
 
+mod image;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
@@ -45,8 +47,10 @@ pub struct Kernel {
     pub name: String,
     /// What `uname -r` says in it.
     pub release: String,
-    /// The image to boot.
+    /// The image, as it came.
     pub vmlinuz: PathBuf,
+    /// What QEMU boots: the same, unpacked where that is possible.
+    pub image: PathBuf,
     /// `lib/modules/RELEASE`: `kernel/` with the `.ko.xz` files, `modules.builtin`, `modules.dep`.
     pub modules: PathBuf,
     /// Its configuration.
@@ -112,10 +116,13 @@ fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> 
         name: name.to_owned(),
         release: release.clone(),
         vmlinuz: dir.join("vmlinuz"),
+        image: dir.join("vmlinuz"),
         config: dir.join("config"),
         modules: dir.join("lib/modules").join(release),
         tree: None,
     };
+    let pvh = kernel.has("CONFIG_PVH")?;
+    kernel.image = image::fastest(ctx, &boot_entry(locked), &kernel.vmlinuz, pvh)?;
     if want == Want::Tree {
         if !kernel.has("CONFIG_RUST")? {
             return Err(Exit::usage(format!(

@@ -35,7 +35,11 @@ const MARKS: &[&str] = &[
 
 /// Whether the line begins a kernel splat.
 pub fn is_splat(line: &str) -> bool {
-    MARKS.iter().any(|mark| line.contains(mark))
+    MARKS.iter().any(|mark| {
+        let mut found = line.match_indices(mark);
+        // `DEBUG: ` is no `BUG: `.
+        found.any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
+    })
 }
 
 /// Whether the line ends the report that such a line began.
@@ -57,6 +61,8 @@ mod tests {
             "INFO: task sync:77 blocked for more than 120 seconds."
         ));
         assert!(!is_splat("notblk (vda): mounted filesystem"));
+        assert!(!is_splat("udevd: DEBUG: nothing to do"));
+        assert!(is_splat("DEBUG: x BUG: y"));
         assert!(!is_splat("Page cache invalidation failure on direct I/O."));
         assert!(is_end("[    4.2] ---[ end trace 0000000000000000 ]---"));
     }

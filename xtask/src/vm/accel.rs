@@ -100,7 +100,7 @@ fn kvm_boots(toolbox: &Toolbox, kernel: &Kernel) -> Result<bool> {
     let mut command = toolbox
         .command("qemu-system-x86_64")
         .cwd("/")
-        .bind(&kernel.vmlinuz)
+        .bind(&kernel.image)
         .args([
             "-accel",
             "kvm",
@@ -113,7 +113,7 @@ fn kvm_boots(toolbox: &Toolbox, kernel: &Kernel) -> Result<bool> {
             "none",
         ])
         .args(["-m", "512", "-no-reboot", "-kernel"])
-        .arg(&kernel.vmlinuz)
+        .arg(&kernel.image)
         .args(["-append", "console=ttyS0 panic=-1", "-chardev"])
         .arg(format!(
             "file,id=console,append=on,path={}",

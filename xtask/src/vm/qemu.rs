@@ -74,7 +74,7 @@ pub fn command(machine: &Machine, agent: &UnixStream, log: &File, dir: &Path) ->
         .toolbox
         .command("qemu-system-x86_64")
         .cwd("/")
-        .bind(&machine.kernel.vmlinuz)
+        .bind(&machine.kernel.image)
         .args(["-machine", "q35", "-nodefaults", "-no-user-config"])
         .args(["-accel", accel.argument(), "-cpu", cpu])
         .args([
@@ -84,7 +84,7 @@ pub fn command(machine: &Machine, agent: &UnixStream, log: &File, dir: &Path) ->
             &machine.memory.to_string(),
         ])
         .args(["-display", "none", "-no-reboot", "-kernel"])
-        .arg(&machine.kernel.vmlinuz)
+        .arg(&machine.kernel.image)
         .args([
             "-initrd",
             &path_of(&initramfs)?,
