@@ -327,7 +327,7 @@ fn drive(
         runner.exclude(part, &expunged[part.config])?;
     }
     parts.retain(|part| !part.tests.is_empty());
-    let boots = store.results().iter().map(|r| r.boot).max().unwrap_or(0);
+    let boots = store.last_boot()?;
     let ran = runner.run(ctx, parts, boots, args.shards.get());
     live.close();
     let complete = ran.as_ref().is_ok_and(Vec::is_empty);

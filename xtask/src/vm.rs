@@ -209,12 +209,13 @@ pub fn run(
         if observer.stops() {
             break End::Stopped;
         }
-        if let Some(late) = watch.late().or_else(|| observer.late()) {
-            break End::Hung(late);
-        }
+        // What has been said already is heard first: it may have been we who were not there to listen.
         let line = match lines.recv_timeout(TICK) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Timeout) => match watch.late().or_else(|| observer.late()) {
+                Some(late) => break End::Hung(late),
+                None => continue,
+            },
             Err(RecvTimeoutError::Disconnected) => break End::Died,
         };
         let event: Event = serde_json::from_str(&line)
@@ -252,6 +253,9 @@ pub fn run(
         }
         if event == Event::Done {
             break End::Done;
+        }
+        if let Some(late) = observer.late() {
+            break End::Hung(late);
         }
     };
     // The console before it is asked anything: the answer tells of traces, which are no splats, at length.
@@ -338,8 +342,15 @@ fn await_power_off(
 fn follow(stream: UnixStream) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { break };
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut line = Vec::new();
+            // A guest that dies in the middle of a line has not said it.
+            match stream.read_until(b'\n', &mut line) {
+                Ok(_) if line.ends_with(b"\n") => {}
+                _ => break,
+            }
+            let line = String::from_utf8_lossy(&line).into_owned();
             if sender.send(line).is_err() {
                 break;
             }

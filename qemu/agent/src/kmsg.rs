@@ -268,7 +268,7 @@ fn read_on(shared: &Shared, mut reader: File, host: Host) -> Result<()> {
         match reader.read(&mut record) {
             Ok(length) => {
                 let text = String::from_utf8_lossy(&record[..length]);
-                for line in messages(&text) {
+                if let Some(line) = message(&text) {
                     take(shared, &mut outbox, line);
                 }
                 shared.grew.notify_all();
@@ -293,10 +293,11 @@ fn read_on(shared: &Shared, mut reader: File, host: Host) -> Result<()> {
     }
 }
 
-/// The message of a record: what follows the first `;`, without the key=value lines below it.
-fn messages(record: &str) -> impl Iterator<Item = &str> {
+/// The message of a record: what follows the first `;`, without the key=value lines below it. It may begin with a space
+/// itself, as the lines of a backtrace do.
+fn message(record: &str) -> Option<&str> {
     let text = record.split_once(';').map_or(record, |(_, text)| text);
-    text.lines().filter(|line| !line.starts_with(' ')).take(1)
+    text.lines().next()
 }
 
 /// Files one message.
@@ -326,4 +327,16 @@ fn take(shared: &Shared, outbox: &mut Outbox, line: &str) {
         }
         log.lines.push(line.to_owned());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_is_part_of_the_message() {
+        assert_eq!(message("4,1,2,-;plain"), Some("plain"));
+        let trace = "4,1,2,-; dump_stack_lvl+0x5d/0x80\n SUBSYSTEM=block\n DEVICE=b8:0";
+        assert_eq!(message(trace), Some(" dump_stack_lvl+0x5d/0x80"));
+    }
 }

@@ -183,12 +183,34 @@ impl Store {
         Ok(path)
     }
 
+    /// The highest number of a guest so far, of those included that ended before they gave any result.
+    pub fn last_boot(&self) -> Result<u32> {
+        let mut last = 0;
+        match fs::read_dir(self.dir.join("console")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("cannot list the consoles of the run"),
+            Ok(entries) => {
+                for entry in entries {
+                    let name = entry?.file_name();
+                    last = last.max(boot_of(&name.to_string_lossy()).unwrap_or(0));
+                }
+            }
+        }
+        Ok(last)
+    }
+
     /// Where the console of a guest belongs; its directory is there.
     pub fn console(&self, config: &str, boot: u32) -> Result<PathBuf> {
         let dir = self.dir.join("console");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(dir.join(format!("{}-{boot}.log", component(config))))
     }
+}
+
+/// The boot that a console's log is of.
+fn boot_of(name: &str) -> Option<u32> {
+    let (_, number) = name.strip_suffix(".log")?.rsplit_once('-')?;
+    number.parse().ok()
 }
 
 /// Writes one of our JSON files.

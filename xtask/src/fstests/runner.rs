@@ -226,6 +226,7 @@ impl Runner<'_> {
             last: None,
             log: Vec::new(),
             bad: false,
+            reboot_due: false,
             claimed: Vec::new(),
             unclaimed: Vec::new(),
         };
@@ -244,9 +245,9 @@ impl Runner<'_> {
         let Watch {
             running,
             log,
-            mut bad,
+            bad,
             last,
-            unclaimed,
+            claimed,
             ..
         } = watch;
         if stop.load(Ordering::SeqCst) {
@@ -256,13 +257,11 @@ impl Runner<'_> {
             boot,
             running: running.map(|(test, began)| (test, began.elapsed())),
             log,
+            last,
+            claimed,
         };
-        bad |= ending.running.is_some();
-        if let (None, Some(splat)) = (&ending.running, unclaimed.first()) {
-            bad = true;
-            self.blame(ctx, last, splat)?;
-        }
-        let why = self.conclude(part, &outcome, ending, shared)?;
+        let (badly, why) = self.conclude(ctx, part, &outcome, ending, shared)?;
+        let bad = bad || badly;
         if let Some(disks) = disks {
             match bad {
                 true => ctx
@@ -275,68 +274,86 @@ impl Runner<'_> {
         Ok(why)
     }
 
-    /// A splat came when no test was running: after the last one, whose doing it may be, or before the first.
-    fn blame(&self, ctx: &Ctx, last: Option<TestResult>, splat: &str) -> Result<()> {
-        let Some(mut result) = last else {
-            ctx.ui
-                .warn(&format!("the kernel reported, before any test: {splat}"));
-            return Ok(());
-        };
-        result.overruled |= result.status == Status::Pass;
-        result.status = Status::Splat;
-        result.reason = Some(format!("after its end: {splat}"));
-        ctx.ui.warn(&format!(
-            "{} {}: the kernel reported after its end: {splat}",
-            result.config, result.test
-        ));
-        self.store.append(&result)
-    }
-
-    /// What the end of a guest means for the test that was running. Returns why the guest did not run on.
+    /// What the end of a guest means for the test that was running, or for the last one where none was. Returns whether
+    /// something bad came of it, and why the guest did not run on, if it did not.
     fn conclude(
         &self,
+        ctx: &Ctx,
         part: &mut Part,
         outcome: &Outcome,
         ending: Ending,
         shared: &Mutex<Shared>,
-    ) -> Result<Option<String>> {
-        let splat = outcome.splats.first().and_then(|lines| lines.first());
-        let (status, why) = match &outcome.end {
-            End::Done | End::Stopped => return Ok(None),
+    ) -> Result<(bool, Option<String>)> {
+        let mut first_lines = outcome.splats.iter().filter_map(|lines| lines.first());
+        let splat = first_lines.find(|line| !ending.claimed.contains(line));
+        let well = matches!(outcome.end, End::Done | End::Stopped);
+        let (status, why) = match (&outcome.end, splat) {
+            (End::Done | End::Stopped, None) => return Ok((false, None)),
             // A splat explains a hang, and a death as well.
-            End::Hung(late) => match splat {
-                Some(line) => (Status::Splat, format!("{line}; then {late}")),
-                None => (Status::Hang, late.clone()),
-            },
-            End::Died => match splat {
-                Some(line) => (Status::Splat, line.clone()),
-                None => (Status::Died, "the guest ended without a word".to_owned()),
-            },
-            End::Broken(text) => (Status::Fail, format!("the suite gave up: {text}")),
+            (End::Hung(late), Some(line)) => (Status::Splat, format!("{line}; then {late}")),
+            (_, Some(line)) => (Status::Splat, line.clone()),
+            (End::Hung(late), None) => (Status::Hang, late.clone()),
+            (End::Died, None) => (Status::Died, "the guest ended without a word".to_owned()),
+            (End::Broken(text), None) => (Status::Fail, format!("the suite gave up: {text}")),
         };
-        let Some((test, took)) = ending.running else {
-            return Ok(Some(why));
+        let goes_on = |why: &str| (!well).then(|| why.to_owned());
+        let (mut result, is_new) = match (ending.running, ending.last) {
+            // A further attempt at the test that ended last (`-L`).
+            (Some((test, _)), Some(mut last)) if last.test == test => {
+                if last.attempts.is_empty() {
+                    last.attempts.push(last.status);
+                }
+                last.attempts.push(status);
+                (last, false)
+            }
+            (Some((test, took)), _) => {
+                let mut result = self.blank(part, &test, ending.boot);
+                result.secs = took.as_secs_f64();
+                result.log = ending.log;
+                (result, true)
+            }
+            (None, Some(last)) => (last, false),
+            (None, None) if well => {
+                ctx.ui
+                    .warn(&format!("the kernel reported, with no test: {why}"));
+                return Ok((false, None));
+            }
+            (None, None) => return Ok((false, Some(why))),
         };
-        let mut result = self.blank(part, &test, ending.boot);
-        result.status = status;
-        result.reason = Some(why.clone());
-        result.secs = took.as_secs_f64();
-        result.log = ending.log;
-        let mut keep = |name: &str, lines: &[String]| -> Result<()> {
-            if !lines.is_empty() {
+        if is_new || gravity(status) > gravity(result.status) {
+            result.overruled |= result.status == Status::Pass;
+            result.status = status;
+            result.reason = Some(match is_new {
+                true => why.clone(),
+                false => format!("after its end: {why}"),
+            });
+        }
+        for (name, lines) in [("dump", &outcome.dump), ("console", &outcome.console)] {
+            if !lines.is_empty() && !well {
                 let text = lines.join("\n");
-                let path =
-                    self.store
-                        .keep(&result.config, &test, part.round, name, text.as_bytes())?;
+                let path = self.store.keep(
+                    &result.config,
+                    &result.test,
+                    part.round,
+                    name,
+                    text.as_bytes(),
+                )?;
                 result.files.push(path);
             }
-            Ok(())
-        };
-        keep("dump", &outcome.dump)?;
-        keep("console", &outcome.console)?;
-        part.tests.retain(|other| *other != test);
-        self.record(result, shared, part.config)?;
-        Ok(Some(why))
+        }
+        part.tests.retain(|other| *other != result.test);
+        match is_new {
+            true => self.record(result, shared, part.config)?,
+            false => {
+                ctx.ui.warn(&format!(
+                    "{} {}: after its end: {why}",
+                    result.config, result.test
+                ));
+                self.store.append(&result)?;
+                lock(shared).bad.push((part.config, part.round));
+            }
+        }
+        Ok((true, goes_on(&why)))
     }
 
     /// A result with what is known beforehand.
@@ -423,5 +440,22 @@ impl std::error::Error for Stopped {}
 struct Ending {
     boot: u32,
     running: Option<(String, Duration)>,
+    /// The kernel's log since the running test began.
     log: Vec<String>,
+    /// The last result of this guest.
+    last: Option<TestResult>,
+    /// First lines of the splats that results tell of.
+    claimed: Vec<String>,
+}
+
+/// Of two statuses of one test, the one with more of it counts.
+fn gravity(status: Status) -> u8 {
+    match status {
+        Status::Skip | Status::Excluded => 0,
+        Status::Pass => 1,
+        Status::Died => 2,
+        Status::Fail => 3,
+        Status::Hang => 4,
+        Status::Splat => 5,
+    }
 }

@@ -31,18 +31,20 @@ pub fn judge(test: &SuiteTest) -> Verdict {
     if let Some(splat) = test.splats.first() {
         return verdict(Status::Splat, splat.clone());
     }
-    match test.status {
-        SuiteStatus::NotRun => verdict(Status::Skip, not_run(&test.output)),
-        SuiteStatus::Expunged => verdict(Status::Excluded, "the suite's own exclusion".into()),
-        SuiteStatus::Fail => verdict(Status::Fail, complaint(&test.output)),
-        SuiteStatus::Pass if test.invalidation_failures > 0 => verdict(
+    if test.status != SuiteStatus::Fail && test.invalidation_failures > 0 {
+        return verdict(
             Status::Fail,
             format!(
                 "{} in the kernel's log, {} times",
                 notblk_protocol::INVALIDATION_FAILURE,
                 test.invalidation_failures
             ),
-        ),
+        );
+    }
+    match test.status {
+        SuiteStatus::NotRun => verdict(Status::Skip, not_run(&test.output)),
+        SuiteStatus::Expunged => verdict(Status::Excluded, "the suite's own exclusion".into()),
+        SuiteStatus::Fail => verdict(Status::Fail, complaint(&test.output)),
         SuiteStatus::Pass => match inconsistent(test) {
             Some(line) => verdict(Status::Fail, line),
             None => Verdict {
@@ -59,8 +61,7 @@ pub fn judge(test: &SuiteTest) -> Verdict {
 pub fn wants_reboot(test: &SuiteTest) -> bool {
     // The kernel says the tenth and last line of a day; later ones would go unseen.
     const RATE_LIMIT: u64 = 10;
-    !test.splats.is_empty()
-        || test.invalidation_failures > 0 && test.invalidation_failures_in_all >= RATE_LIMIT
+    !test.splats.is_empty() || test.invalidation_failures_in_all >= RATE_LIMIT
 }
 
 /// What a skipped test says of itself.
@@ -155,6 +156,11 @@ mod tests {
         assert!(!wants_reboot(&test));
         test.invalidation_failures_in_all = 10;
         assert!(wants_reboot(&test));
+        test.status = SuiteStatus::NotRun;
+        assert_eq!(judge(&test).status, Status::Fail, "a skip hides nothing");
+        test.status = SuiteStatus::Pass;
+        test.invalidation_failures = 0;
+        assert!(wants_reboot(&test), "the tenth line came between two tests");
         test.splats.push("BUG: KASAN: use-after-free".into());
         assert_eq!(judge(&test).status, Status::Splat);
         test.status = SuiteStatus::NotRun;

@@ -364,25 +364,38 @@ fn verdicts(bench: &Bench) -> Result<()> {
 
 /// `-L` and `-i`: further attempts and rounds.
 fn again(bench: &Bench) -> Result<()> {
-    let mut runner = bench.start(&["-L", "2", "-i", "2", "generic/011", "generic/009"])?;
-    runner.ends_with(Code::TEST_FAILED)?;
+    let tests = ["generic/009", "generic/011", "generic/012", "generic/013"];
+    let mut args = vec!["-L", "2", "-i", "2"];
+    args.extend(tests);
+    let mut runner = bench.start(&args)?;
+    // The splat of a further attempt counts like any other.
+    runner.ends_with(Code::SPLAT)?;
     let run = bench.run()?;
-    ensure!(run.results.len() == 4, "{} results", run.results.len());
-    let flaky: Vec<_> = run
-        .results
-        .iter()
-        .filter(|result| result.test == "generic/011")
-        .collect();
-    let (fail, pass) = (Status::Fail, Status::Pass);
-    // Each time it fails first; of the two further attempts one passes.
-    for result in flaky {
+    let (fail, pass, splat) = (Status::Fail, Status::Pass, Status::Splat);
+    for round in [1, 2] {
+        let of = |test: &str| {
+            let mut results = run.results.iter();
+            results
+                .find(|result| result.test == test && result.round == round)
+                .with_context(|| format!("{test} has no result in round {round}"))
+        };
+        // It fails first; of the two further attempts one passes.
+        let flaky = of("generic/011")?;
+        ensure!(flaky.attempts == [fail, pass, fail], "{:?}", flaky.attempts);
+        ensure!(flaky.status == fail);
+        let warned = of("generic/012")?;
         ensure!(
-            result.attempts == [fail, pass, fail],
+            warned.attempts == [fail, splat, fail],
             "{:?}",
-            result.attempts
+            warned.attempts
         );
-        ensure!(result.status == fail);
+        ensure!(warned.status == splat);
+        // Another guest after a splat.
+        let after = of("generic/013")?;
+        ensure!(after.status == pass && after.boot > warned.boot);
+        ensure!(of("generic/009")?.boot == warned.boot);
     }
+    ensure!(run.results.len() == 8, "{} results", run.results.len());
     Ok(())
 }
 

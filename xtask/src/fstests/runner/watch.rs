@@ -10,7 +10,7 @@ use anyhow::{ensure, Result};
 use notblk_protocol::{Event, SuiteTest};
 use notblk_results::TestResult;
 
-use super::{lock, Part, Runner, Shared};
+use super::{gravity, lock, Part, Runner, Shared};
 use crate::fstests::verdict::{self, Verdict};
 use crate::ui::Step;
 use crate::vm::{Flow, Observer};
@@ -38,6 +38,8 @@ pub(super) struct Watch<'a, 'r> {
     pub log: Vec<String>,
     /// A result in this guest was bad.
     pub bad: bool,
+    /// No other test should be run in this guest.
+    pub reboot_due: bool,
     /// First lines of splats that results tell of, and of those that none does yet. They may come before their test's end, or
     /// after it.
     pub claimed: Vec<String>,
@@ -45,7 +47,21 @@ pub(super) struct Watch<'a, 'r> {
 }
 
 impl Watch<'_, '_> {
-    fn begins(&mut self, test: &str) {
+    fn begins(&mut self, test: &str) -> Flow {
+        match &self.last {
+            // What came after its end is blamed on it by whoever ends the guest.
+            Some(last) if last.test != test && (self.reboot_due || !self.unclaimed.is_empty()) => {
+                return Flow::Stop;
+            }
+            Some(_) => {}
+            None => {
+                for line in self.unclaimed.drain(..) {
+                    let ui = self.step.ui();
+                    ui.warn(&format!("the kernel reported, before any test: {line}"));
+                    self.claimed.push(line);
+                }
+            }
+        }
         let config = &self.runner.configs[self.part.config].name;
         let (known, limit) = {
             let clocks = lock(self.runner.clocks);
@@ -56,6 +72,7 @@ impl Watch<'_, '_> {
         self.deadline = Some(now + limit);
         self.log.clear();
         self.runner.live.begins(self.step, config, test, known);
+        Flow::Go
     }
 
     fn ended(&mut self, test: &SuiteTest) -> Result<Flow> {
@@ -74,6 +91,13 @@ impl Watch<'_, '_> {
                 last.attempts.push(last.status);
             }
             last.attempts.push(status);
+            if gravity(status) > gravity(last.status) {
+                last.status = status;
+                last.reason = reason;
+                last.overruled = overruled;
+                last.output.clone_from(&test.output);
+                last.log.clone_from(&test.log);
+            }
             self.runner.store.append(last)?;
         } else {
             ensure!(
@@ -113,9 +137,10 @@ impl Watch<'_, '_> {
             self.last = Some(result.clone());
             self.runner.record(result, self.shared, self.part.config)?;
         }
-        // With further attempts under way the guest goes on: they are all about this one test.
-        let again = self.runner.check_args.iter().any(|arg| arg == "-L") && status.is_bad();
-        Ok(match verdict::wants_reboot(test) && !again {
+        self.reboot_due |= verdict::wants_reboot(test);
+        // Further attempts at a test that failed are all about this one test: they come before the reboot.
+        let loops = self.runner.check_args.iter().any(|arg| arg == "-L");
+        Ok(match self.reboot_due && !loops {
             true => Flow::Stop,
             false => Flow::Go,
         })
@@ -137,7 +162,7 @@ impl Observer for Watch<'_, '_> {
                     }
                 })?;
             }
-            Event::SuiteStart { test } => self.begins(test),
+            Event::SuiteStart { test } => return Ok(self.begins(test)),
             Event::SuiteEnd(test) => return self.ended(test),
             Event::Splat { lines } => {
                 let first = lines.first().filter(|line| !self.claimed.contains(line));
