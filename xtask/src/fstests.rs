@@ -82,6 +82,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
                     let args = Args {
                         timeout: args.timeout.or(before.timeout),
                         xfstests: args.xfstests.or(before.xfstests.clone()),
+                        baseline: store.info().baseline,
                         ..*before
                     };
                     go_on(ctx, &results, args, store)
@@ -198,9 +199,14 @@ fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
         expunged.push(chosen.expunged);
     }
     if args.dry_run {
-        for config in &configs {
-            let tests = config.tests.iter();
-            tests.for_each(|test| println!("{} {test}", config.name));
+        for (config, expunged) in configs.iter().zip(&expunged) {
+            for test in &config.tests {
+                let note = match expunged.contains(test) {
+                    true => " [expunged]",
+                    false => "",
+                };
+                println!("{} {test}{note}", config.name);
+            }
         }
         return Ok(Code::PASSED);
     }
@@ -224,7 +230,10 @@ fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
             version: plan.tree.version.clone(),
         },
         configs,
-        baseline: args.baseline.clone(),
+        baseline: args
+            .baseline
+            .as_ref()
+            .map(|given| named(results, given, plan.baseline.as_ref())),
         rounds: args.rounds(),
         wall_secs: 0.0,
     };
@@ -356,6 +365,22 @@ fn drive(
         .map(|it| format!("{}: {}", plan.configs[it.config].name, it.why))
         .collect();
     Err(Exit::host(format!("could not be run: {}", lines.join("; "))).into())
+}
+
+/// A baseline by a name that means the same tomorrow: `latest` will be this very run in a moment.
+fn named(results: &Path, given: &str, baseline: Option<&Baseline>) -> String {
+    let Some(Baseline::Run(run, config)) = baseline else {
+        return given.to_owned();
+    };
+    let id = &run.run.id;
+    if results.join(id).is_dir() {
+        return match config {
+            Some(config) => format!("{id}:{config}"),
+            None => id.clone(),
+        };
+    }
+    let path = std::path::absolute(given);
+    path.map_or_else(|_| given.to_owned(), |path| path.display().to_string())
 }
 
 /// The command that repeats a test, up to configuration and test.

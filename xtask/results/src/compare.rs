@@ -111,10 +111,15 @@ impl Row<'_> {
         }
     }
 
-    /// It fails here and not there, and the exclusions did not say so before.
+    /// It fails here and not there, or worse than there, and the exclusions did not say so before.
     pub fn is_regression(&self) -> bool {
+        let severity = |side: &Option<Outcome>| {
+            let status = side.as_ref().map(|outcome| outcome.shown().status);
+            status.map_or(0, |status| status.severity())
+        };
+        let worse = self.class == Class::FailsHere || severity(&self.here) > severity(&self.there);
         let unexpected = |here: &Outcome| here.is_unexpected_failure();
-        self.class == Class::FailsHere && self.here.as_ref().is_some_and(unexpected)
+        worse && self.here.as_ref().is_some_and(unexpected)
     }
 }
 
@@ -226,6 +231,32 @@ mod tests {
             compared.count(Class::MissingThere) + compared.count(Class::FailsHere),
             10
         );
+    }
+
+    #[test]
+    fn a_failure_there_forgives_no_splat_here() {
+        let regressions = |here: Status, there: Status| {
+            let (here, there) = (
+                fake::rounds("generic/001", &[here]),
+                fake::rounds("generic/001", &[there]),
+            );
+            let compared = Comparison::new(fake::column(&here), fake::column(&there));
+            compared.regressions().count()
+        };
+        assert_eq!(regressions(Status::Splat, Status::Fail), 1);
+        assert_eq!(regressions(Status::Hang, Status::Fail), 1);
+        assert_eq!(regressions(Status::Fail, Status::Died), 1);
+        assert_eq!(regressions(Status::Fail, Status::Fail), 0);
+        assert_eq!(regressions(Status::Fail, Status::Hang), 0);
+    }
+
+    #[test]
+    fn who_expects_a_failure_expects_no_splat() {
+        let mut result = fake::result("notblk", "generic/001", Status::Fail);
+        result.expected = Some(fake::expectation(Expect::Fail, Bug::Kernel));
+        assert!(!result.is_unexpected_failure());
+        result.status = Status::Splat;
+        assert!(result.is_unexpected_failure());
     }
 
     #[test]

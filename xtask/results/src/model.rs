@@ -47,6 +47,17 @@ impl Status {
         )
     }
 
+    /// How bad it is, compared with others: a splat more than a hang, a hang more than a failure. A guest that somebody
+    /// killed says nothing.
+    pub fn severity(self) -> u8 {
+        match self {
+            Status::Pass | Status::Skip | Status::Excluded | Status::Died => 0,
+            Status::Fail => 1,
+            Status::Hang => 2,
+            Status::Splat => 3,
+        }
+    }
+
     /// True where the test was not run at all.
     pub fn is_unrun(self) -> bool {
         matches!(self, Status::Skip | Status::Excluded)
@@ -145,13 +156,11 @@ pub struct TestResult {
 }
 
 impl TestResult {
-    /// It is bad, and the exclusions did not say so before.
+    /// It is bad, and the exclusions did not say so before. They speak of failures: nobody expects a hang or a splat.
     pub fn is_unexpected_failure(&self) -> bool {
-        self.status.is_bad()
-            && !self
-                .expected
-                .as_ref()
-                .is_some_and(|e| matches!(e.expect, Expect::Fail | Expect::Flaky(_)))
+        let expected = self.expected.as_ref().map(|expected| expected.expect);
+        let forgiven = matches!(expected, Some(Expect::Fail | Expect::Flaky(_)));
+        self.status.is_bad() && !(forgiven && self.status == Status::Fail)
     }
 
     /// It passed, though the exclusions expect a failure.

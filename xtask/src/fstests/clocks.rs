@@ -16,8 +16,8 @@ use crate::vm::Accel;
 
 /// The file's name.
 const FILE: &str = "durations.json";
-/// No test gets less: a first mount on a busy machine can take a minute.
-const LEAST: Duration = Duration::from_secs(120);
+/// No test gets less, under KVM: a first mount on a busy machine can take a while.
+const LEAST: Duration = Duration::from_secs(30);
 /// How many times its earlier duration a test may take.
 const FACTOR: f64 = 10.0;
 /// What a test may take that was never timed, under KVM; [`Accel::scale`] makes it fit the others.
@@ -54,9 +54,9 @@ impl Clocks {
         format!("{}/{config}/{test}", self.accel)
     }
 
-    /// Apart, because what it takes to skip a test says nothing about what it takes to run it.
-    fn skipped_key(&self, config: &str, test: &str) -> String {
-        format!("{}#skipped", self.key(config, test))
+    /// Apart, because what it takes to skip a test, or to fail it, says nothing about what it takes to pass it.
+    fn unpassed_key(&self, config: &str, test: &str) -> String {
+        format!("{}#unpassed", self.key(config, test))
     }
 
     /// What the test took before, in this configuration or else in any.
@@ -75,8 +75,8 @@ impl Clocks {
 
     /// What the test will take, as far as one can tell.
     pub fn estimate(&self, config: &str, test: &str) -> f64 {
-        let skipped = self.seconds.get(&self.skipped_key(config, test));
-        let known = skipped.copied().or_else(|| self.known(config, test));
+        let unpassed = self.seconds.get(&self.unpassed_key(config, test));
+        let known = unpassed.copied().or_else(|| self.known(config, test));
         known.unwrap_or(GUESS)
     }
 
@@ -85,9 +85,12 @@ impl Clocks {
         if let Some(fixed) = self.fixed {
             return fixed;
         }
+        let own = self.seconds.contains_key(&self.key(config, test));
+        // What it took in another configuration may be more than what is usual, but is no reason to allow less.
+        let least = self.accel.scale(if own { LEAST } else { UNKNOWN });
         match self.known(config, test) {
-            Some(seconds) => Duration::from_secs_f64(seconds * FACTOR).max(LEAST),
-            None => self.accel.scale(UNKNOWN),
+            Some(seconds) => Duration::from_secs_f64(seconds * FACTOR).max(least),
+            None => least,
         }
     }
 
@@ -97,12 +100,12 @@ impl Clocks {
         let before = self.seconds.get(&key).copied().unwrap_or(seconds);
         self.seconds
             .insert(key, seconds.max((seconds + before) / 2.0));
-        self.seconds.remove(&self.skipped_key(config, test));
+        self.seconds.remove(&self.unpassed_key(config, test));
     }
 
-    /// Notes what it took to skip a test.
-    pub fn skipped(&mut self, config: &str, test: &str, seconds: f64) {
-        let key = self.skipped_key(config, test);
+    /// Notes what it took to skip or to fail a test.
+    pub fn unpassed(&mut self, config: &str, test: &str, seconds: f64) {
+        let key = self.unpassed_key(config, test);
         self.seconds.insert(key, seconds);
     }
 
@@ -132,7 +135,8 @@ mod tests {
         it.took("notblk", "generic/001", 40.0);
         assert_eq!(it.limit("notblk", "generic/001"), Duration::from_secs(400));
         it.took("notblk", "generic/002", 1.0);
-        assert_eq!(it.limit("notblk", "generic/002"), LEAST);
+        assert_eq!(it.limit("notblk", "generic/002"), Duration::from_secs(120));
+        assert_eq!(it.limit("other", "generic/002"), Duration::from_secs(960));
         it.took("notblk", "generic/001", 20.0);
         assert_eq!(it.known("notblk", "generic/001"), Some(30.0));
     }
@@ -151,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_test_says_nothing_about_running_it() {
+    fn a_test_that_did_not_pass_says_nothing_about_its_limit() {
         let dir = tempfile::tempdir().unwrap();
         let mut it = clocks(dir.path());
-        it.skipped("notblk", "generic/001", 3.0);
+        it.unpassed("notblk", "generic/001", 3.0);
         assert_eq!(it.estimate("notblk", "generic/001"), 3.0);
         assert_eq!(it.known("control", "generic/001"), None);
         assert_eq!(it.limit("notblk", "generic/001"), Duration::from_secs(960));

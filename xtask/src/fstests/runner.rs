@@ -383,10 +383,10 @@ impl Runner<'_> {
             let mut clocks = lock(self.clocks);
             let estimate = clocks.estimate(&result.config, &result.test);
             match result.status {
-                Status::Pass | Status::Fail => {
-                    clocks.took(&result.config, &result.test, result.secs);
+                Status::Pass => clocks.took(&result.config, &result.test, result.secs),
+                Status::Fail | Status::Skip => {
+                    clocks.unpassed(&result.config, &result.test, result.secs);
                 }
-                Status::Skip => clocks.skipped(&result.config, &result.test, result.secs),
                 _ => {}
             }
             estimate

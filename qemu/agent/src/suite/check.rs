@@ -21,6 +21,9 @@ const START: u64 = 180;
 /// that it starts, so hundreds of tests would keep the first one waiting for as many times 20 ms.
 const FIRST: usize = 24;
 
+/// How long what it has left behind may go on printing.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Lines that are kept of the kernel's log of one test.
 const LOG_LINES: usize = 2000;
 
@@ -64,7 +67,11 @@ fn run_once(guest: &Guest, spec: &SuiteSpec, disks: &Disks, tests: &[String]) ->
     };
     // What it printed last may still be on its way; a process that it left behind may hold the pipe open
     // for ever.
-    while let Ok(News::Output(bytes)) = news.recv_timeout(Duration::from_millis(200)) {
+    let until = Instant::now() + LINGER;
+    while Instant::now() < until {
+        let Ok(News::Output(bytes)) = news.recv_timeout(Duration::from_millis(200)) else {
+            break;
+        };
         run.read(&bytes)?;
     }
     run.finish()?;
