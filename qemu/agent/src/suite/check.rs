@@ -38,14 +38,22 @@ enum News {
 /// Runs all tests of the job.
 pub fn run(guest: &Guest, spec: &SuiteSpec, disks: &Disks) -> Result<()> {
     let (first, rest) = spec.tests.split_at(spec.tests.len().min(FIRST));
+    // One place for both runs: what the kernel says between them is the next test's, rather than nobody's.
+    let mut place = guest.kmsg.settle()?;
     for tests in [first, rest].into_iter().filter(|tests| !tests.is_empty()) {
-        run_once(guest, spec, disks, tests)?;
+        place = run_once(guest, spec, disks, tests, place)?;
     }
     Ok(())
 }
 
-/// One run of `check`.
-fn run_once(guest: &Guest, spec: &SuiteSpec, disks: &Disks, tests: &[String]) -> Result<()> {
+/// One run of `check`; the log since `place` is its first test's. Returns where its last test's ends.
+fn run_once(
+    guest: &Guest,
+    spec: &SuiteSpec,
+    disks: &Disks,
+    tests: &[String],
+    place: Place,
+) -> Result<Place> {
     guest.host.step("the suite starts", START)?;
     let news = start(spec, disks, tests)?;
     let loops = spec.check_args.iter().any(|word| word == "-L");
@@ -53,7 +61,7 @@ fn run_once(guest: &Guest, spec: &SuiteSpec, disks: &Disks, tests: &[String]) ->
         guest,
         disk: &disks.test,
         parser: Parser::new(tests.iter().cloned(), loops),
-        place: guest.kmsg.settle()?,
+        place,
         loops,
         rounds: 0,
         begun: None,
@@ -76,7 +84,7 @@ fn run_once(guest: &Guest, spec: &SuiteSpec, disks: &Disks, tests: &[String]) ->
     }
     run.finish()?;
     match run.parser.to_come() {
-        0 => Ok(()),
+        0 => Ok(run.place),
         missing => bail!(
             "check ended ({}) with {missing} of {} tests not run; it said:\n{}",
             describe(status),
