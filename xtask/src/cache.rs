@@ -442,9 +442,9 @@ mod tests {
     #[test]
     fn mounts_below_are_seen() {
         let table =
-            "22 1 0:20 / /proc rw - proc proc rw\n23 1 0:21 / /a\\040b/root/dev rw - tmpfs x rw\n";
-        assert!(mounted_below(table, Path::new("/a b/root")));
-        assert!(!mounted_below(table, Path::new("/a b/ro")));
+            "22 1 0:20 / /proc rw - proc proc rw\n23 1 0:21 / /a\\040b/box/dev rw - tmpfs x rw\n";
+        assert!(mounted_below(table, Path::new("/a b/box")));
+        assert!(!mounted_below(table, Path::new("/a b/bo")));
     }
 
     #[test]

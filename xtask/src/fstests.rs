@@ -43,7 +43,7 @@ use exclusions::Exclusions;
 use guest::SuiteGuest;
 use lay::Laid;
 use live::Live;
-use runner::{Part, Runner};
+use runner::{Broken, Part, Runner};
 use select::{Chosen, Selection};
 use tree::Tree;
 
@@ -78,7 +78,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
             let line = std::iter::once("cargo xtask".to_owned()).chain(command);
             match Cli::try_parse_from(line).map(|cli| cli.command) {
                 Ok(Command::RunXfstests(before)) => {
-                    // What only says how fast, and where, may be said anew.
+                    // All else was said when it began.
                     let args = Args {
                         timeout: args.timeout.or(before.timeout),
                         xfstests: args.xfstests.or(before.xfstests.clone()),
@@ -254,6 +254,19 @@ fn go_on(ctx: &Ctx, results: &Path, args: Args, store: Store) -> Result<Code> {
         .hint("begin a new run, or put the kernel back into qemu/kernels.lock")
         .into());
     }
+    let commit = commit(ctx);
+    let changed = [
+        ("this repository", &info.commit, &commit),
+        ("the suite", &info.suite.version, &plan.tree.version),
+    ];
+    if let Some((what, then, now)) = changed.into_iter().find(|(_, then, now)| then != now) {
+        return Err(Exit::usage(format!(
+            "run {} was begun with {what} at {then}, and it is at {now} now",
+            info.id
+        ))
+        .hint("results of both would stand under one name: begin a new run")
+        .into());
+    }
     store.update_run(|run| run.state = State::Running)?;
     let expunged: Vec<Vec<String>> = choose(&plan, &args)?
         .into_iter()
@@ -329,17 +342,16 @@ fn drive(
             None => Vec::new(),
         },
         keep: args.keep,
-        until_bad: args.rounds_until_bad.is_some(),
         repeat: repeat(args),
     };
     for part in &mut parts {
         runner.exclude(part, &expunged[part.config])?;
     }
     parts.retain(|part| !part.tests.is_empty());
-    let boots = store.last_boot()?;
-    let ran = runner.run(ctx, parts, boots, args.shards.get());
+    let ran = rounds(ctx, args, plan, &runner, parts);
     live.close();
-    let complete = ran.as_ref().is_ok_and(Vec::is_empty);
+    let mut names = plan.configs.iter().map(|config| &config.name);
+    let complete = ran.is_ok() && names.all(|name| store.remaining(name).is_empty());
     store.update_run(|run| {
         run.wall_secs = before + began.elapsed().as_secs_f64();
         run.ended = Some(clock::now());
@@ -365,6 +377,40 @@ fn drive(
         .map(|it| format!("{}: {}", plan.configs[it.config].name, it.why))
         .collect();
     Err(Exit::host(format!("could not be run: {}", lines.join("; "))).into())
+}
+
+/// Runs round after round: none begins before the last has ended in all its guests.
+fn rounds(
+    ctx: &Ctx,
+    args: &Args,
+    plan: &Plan,
+    runner: &Runner,
+    parts: Vec<Part>,
+) -> Result<Vec<Broken>> {
+    let mut broken: Vec<Broken> = Vec::new();
+    let mut parts = parts.into_iter().peekable();
+    while let Some(round) = parts.peek().map(|part| part.round) {
+        let results = match args.rounds_until_bad {
+            Some(_) => runner.store.results(),
+            None => Vec::new(),
+        };
+        // With -I a configuration has no further round after a bad one.
+        let is_over = |config: usize| {
+            let name = &plan.configs[config].name;
+            let mut before = results.iter().filter(|result| result.round < round);
+            broken.iter().any(|known| known.config == config)
+                || before.any(|result| result.config == *name && result.is_unexpected_failure())
+        };
+        let mut now = Vec::new();
+        while let Some(part) = parts.next_if(|part| part.round == round) {
+            if !is_over(part.config) {
+                now.push(part);
+            }
+        }
+        let boots = runner.store.last_boot()?;
+        broken.extend(runner.run(ctx, now, boots, args.shards.get())?);
+    }
+    Ok(broken)
 }
 
 /// A baseline by a name that means the same tomorrow: `latest` will be this very run in a moment.

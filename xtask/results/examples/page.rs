@@ -185,7 +185,7 @@ fn result(
         result.attempts = vec![Status::Fail, Status::Pass, Status::Pass, Status::Fail];
     }
     if status == Status::Fail {
-        result.output = format!("- output mismatch (see results/{test}.out.bad)\n    --- tests/{test}.out\t2026-11-09 10:00:00\n    +++ results/{test}.out.bad\t2026-11-22 23:40:11\n    @@ -1,5 +1,6 @@\n     QA output created by {test}\n    -wrote 65536/65536 bytes at offset 1048576\n    -XXX Bytes, X ops; XX:XX:XX.X (XXX YYY/sec and XXX ops/sec)\n    +pwrite: Input/output error\n    +<script>alert('a guest wrote this')</script>\n     Silence is golden\n    ...\n    (Run 'diff -u tests/{test}.out results/{test}.out.bad'  to see the entire diff)\n");
+        result.output = format!("- output mismatch (see results/{test}.out.bad)\n    --- tests/{test}.out\t2026-11-09 10:00:00\n    +++ results/{test}.out.bad\t2026-11-22 23:40:11\n    @@ -1,5 +1,6 @@\n     QA output created by {test}\n    -wrote 65536/65536 bytes at offset 1048576\n    -64 KiB, 1 ops; and so on\n    +pwrite: Input/output error\n    +<script>alert('a guest wrote this')</script>\n     Silence is golden\n    ...\n    (Run 'diff -u tests/{test}.out results/{test}.out.bad'  to see the entire diff)\n");
     }
     if status.is_bad() {
         for line in 0..30 + dice.below(500) {

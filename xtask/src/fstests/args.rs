@@ -59,7 +59,9 @@ pub struct Args {
     pub shard: Option<Shard>,
     /// Go on with a run that was interrupted, under the options that it began with [default: the last one]
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "latest",
-          conflicts_with_all = ["tests", "groups", "configs", "shard", "rounds", "rounds_until_bad"])]
+          conflicts_with_all = ["tests", "groups", "not_groups", "not_tests", "not_files", "configs", "shard", "rounds",
+                                "rounds_until_bad", "again", "baseline", "keep", "kernel", "accel", "memory", "cpus",
+                                "shards", "dry_run"])]
     pub resume: Option<String>,
     /// Seconds that one test may take [default: ten times what it took before]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]

@@ -47,8 +47,6 @@ pub struct Runner<'a> {
     pub check_args: Vec<String>,
     /// One test for each guest, whose disks are kept where it goes bad.
     pub keep: bool,
-    /// Leave further rounds of a configuration out after a round with a failure.
-    pub until_bad: bool,
     /// The command that repeats a test, without configuration and test.
     pub repeat: String,
 }
@@ -80,8 +78,6 @@ struct Shared {
     parts: VecDeque<Part>,
     boots: u32,
     broken: Vec<Broken>,
-    /// Configurations with a failure, and in which round.
-    bad: Vec<(usize, u32)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -103,7 +99,6 @@ impl Runner<'_> {
             parts: parts.into(),
             boots,
             broken: Vec::new(),
-            bad: Vec::new(),
         });
         let stop = AtomicBool::new(false);
         let work = |ctx: Ctx| {
@@ -168,14 +163,6 @@ impl Runner<'_> {
 
     fn next(&self, shared: &Mutex<Shared>) -> Option<Part> {
         let mut shared = lock(shared);
-        if self.until_bad {
-            let bad = std::mem::take(&mut shared.bad);
-            shared.parts.retain(|part| {
-                !bad.iter()
-                    .any(|&(c, round)| c == part.config && part.round > round)
-            });
-            shared.bad = bad;
-        }
         let mut part = shared.parts.pop_front()?;
         if self.keep && part.tests.len() > 1 {
             let rest = part.tests.split_off(1);
@@ -216,7 +203,6 @@ impl Runner<'_> {
             .then(|| self.store.dir().join(format!("disks-{boot}")));
         let mut watch = Watch {
             runner: self,
-            shared,
             stop,
             step: &step,
             boot,
@@ -241,6 +227,10 @@ impl Runner<'_> {
         if let Err(error) = lock(self.clocks).save() {
             ctx.ui.warn(&format!("{error:#}"));
         }
+        if let (Err(_), Some(disks)) = (&outcome, &disks) {
+            // Nobody will look at the disks of a test that did not end. A failure to delete them must not hide the error.
+            let _ = std::fs::remove_dir_all(disks);
+        }
         let outcome = outcome?;
         let Watch {
             running,
@@ -260,7 +250,7 @@ impl Runner<'_> {
             last,
             claimed,
         };
-        let (badly, why) = self.conclude(ctx, part, &outcome, ending, shared)?;
+        let (badly, why) = self.conclude(ctx, part, &outcome, ending)?;
         let bad = bad || badly;
         if let Some(disks) = disks {
             match bad {
@@ -282,7 +272,6 @@ impl Runner<'_> {
         part: &mut Part,
         outcome: &Outcome,
         ending: Ending,
-        shared: &Mutex<Shared>,
     ) -> Result<(bool, Option<String>)> {
         let mut first_lines = outcome.splats.iter().filter_map(|lines| lines.first());
         let splat = first_lines.find(|line| !ending.claimed.contains(line));
@@ -343,14 +332,13 @@ impl Runner<'_> {
         }
         part.tests.retain(|other| *other != result.test);
         match is_new {
-            true => self.record(result, shared, part.config)?,
+            true => self.record(result)?,
             false => {
                 ctx.ui.warn(&format!(
                     "{} {}: after its end: {why}",
                     result.config, result.test
                 ));
                 self.store.append(&result)?;
-                lock(shared).bad.push((part.config, part.round));
             }
         }
         Ok((true, goes_on(&why)))
@@ -378,7 +366,7 @@ impl Runner<'_> {
     }
 
     /// Keeps a result, and shows it.
-    fn record(&self, result: TestResult, shared: &Mutex<Shared>, config: usize) -> Result<()> {
+    fn record(&self, result: TestResult) -> Result<()> {
         let estimate = {
             let mut clocks = lock(self.clocks);
             let estimate = clocks.estimate(&result.config, &result.test);
@@ -392,21 +380,12 @@ impl Runner<'_> {
             estimate
         };
         self.store.append(&result)?;
-        if result.is_unexpected_failure() {
-            lock(shared).bad.push((config, result.round));
-        }
         self.live.ended(&result, estimate);
         Ok(())
     }
 
     /// Records what our own exclusions keep from running, and takes it from the part.
     pub fn exclude(&self, part: &mut Part, expunged: &[String]) -> Result<()> {
-        let shared = Mutex::new(Shared {
-            parts: VecDeque::new(),
-            boots: 0,
-            broken: Vec::new(),
-            bad: Vec::new(),
-        });
         let tests: Vec<String> = part.tests.iter().cloned().collect();
         for test in tests {
             let mut result = self.blank(part, &test, 0);
@@ -418,7 +397,7 @@ impl Runner<'_> {
             result.status = Status::Excluded;
             result.reason = Some(reason);
             part.tests.retain(|other| *other != test);
-            self.record(result, &shared, part.config)?;
+            self.record(result)?;
         }
         Ok(())
     }

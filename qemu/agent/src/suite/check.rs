@@ -59,7 +59,8 @@ fn run_once(
     let loops = spec.check_args.iter().any(|word| word == "-L");
     let mut run = Run {
         guest,
-        disk: &disks.test,
+        fstyp: &spec.fstyp,
+        disks,
         parser: Parser::new(tests.iter().cloned(), loops),
         place,
         loops,
@@ -194,8 +195,9 @@ fn describe(status: WaitStatus) -> String {
 /// What is known while it runs.
 struct Run<'a> {
     guest: &'a Guest,
-    /// `TEST_DEV`
-    disk: &'a str,
+    /// `FSTYP`
+    fstyp: &'a str,
+    disks: &'a Disks,
     parser: Parser,
     /// Where the running test's part of the kernel's log begins.
     place: Place,
@@ -269,7 +271,7 @@ impl Run<'_> {
             files::remove(&test)?;
         }
         // A result that another driver gave must not count.
-        driver::prove_again(self.guest.driver, self.disk)
+        driver::prove_again(self.guest.driver, self.fstyp, self.disks)
             .with_context(|| format!("after {test}"))?;
         let test = SuiteTest {
             test,

@@ -10,6 +10,10 @@ use notblk_protocol::{Driver, SuiteSpec};
 use rustix::mount::{unmount, UnmountFlags};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+/// How often something must look wrong.
+const LOOKS: u32 = 4;
 
 /// Loads the driver. For notblk with an alias, ext4.ko must not be there before.
 pub fn load(driver: Driver, spec: &SuiteSpec) -> Result<()> {
@@ -83,24 +87,59 @@ fn serving(disk: &str) -> Option<Driver> {
         .find(|&driver| Path::new(&sign(driver, disk)).exists())
 }
 
-/// Fails if the disk is mounted on `TEST` by another driver. A test may leave it unmounted.
-pub fn prove_again(driver: Driver, disk: &str) -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-    let mounted = mounts.lines().any(|line| {
-        let mut words = line.split(' ');
-        words.next() == Some(disk) && words.next() == Some(TEST_DIR)
-    });
-    match serving(disk) {
-        Some(found) if found == driver => Ok(()),
-        _ if !mounted => Ok(()),
-        found => anyhow::bail!(
-            "TEST is not served by {driver} any more, but by {}",
-            found.map_or("another", Driver::name)
-        ),
+/// Asks again, after a test, whether what is mounted on the suite's directories under the suite's type is still served by
+/// `driver`. A test may mount something else there under another type; that is its own business.
+pub fn prove_again(driver: Driver, fstyp: &str, disks: &Disks) -> Result<()> {
+    for (name, disk, dir) in [
+        ("TEST", &disks.test, TEST_DIR),
+        ("SCRATCH", &disks.scratch, SCRATCH_DIR),
+    ] {
+        let mounted = || -> Result<bool> {
+            let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+            Ok(is_mounted(&mounts, disk, dir, fstyp))
+        };
+        // The next test has begun, and may unmount and mount while we look: only what is mounted before and after the look,
+        // and looks wrong again and again, is wrong.
+        let mut wrong = None;
+        for _ in 0..LOOKS {
+            let before = mounted()?;
+            let found = serving(disk);
+            if !before || found == Some(driver) || !mounted()? {
+                wrong = None;
+                break;
+            }
+            wrong = Some(found.map_or("another", Driver::name));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if let Some(found) = wrong {
+            anyhow::bail!("{name} is not served by {driver} any more, but by {found}");
+        }
     }
+    Ok(())
+}
+
+/// Whether the table of mounts has this disk on this directory with this type.
+fn is_mounted(mounts: &str, disk: &str, dir: &str, fstyp: &str) -> bool {
+    mounts.lines().any(|line| {
+        let words: Vec<&str> = line.split(' ').take(3).collect();
+        words == [disk, dir, fstyp]
+    })
 }
 
 /// The last part of a path.
 fn base(disk: &str) -> &str {
     disk.rsplit('/').next().unwrap_or(disk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_told_by_disk_place_and_type() {
+        let mounts = "proc /proc proc rw 0 0\n/dev/vdc /mnt/scratch ext4 rw 0 0\n/dev/vdb /mnt/test ext2 rw 0 0\n";
+        assert!(is_mounted(mounts, "/dev/vdb", "/mnt/test", "ext2"));
+        assert!(!is_mounted(mounts, "/dev/vdc", "/mnt/scratch", "ext2"));
+        assert!(!is_mounted(mounts, "/dev/vdb", "/mnt/scratch", "ext2"));
+    }
 }

@@ -3,14 +3,13 @@
 //! Watches one guest of a run: each test's clock, and its result as soon as it has ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use notblk_protocol::{Event, SuiteTest};
 use notblk_results::TestResult;
 
-use super::{gravity, lock, Part, Runner, Shared};
+use super::{gravity, lock, Part, Runner};
 use crate::fstests::verdict::{self, Verdict};
 use crate::ui::Step;
 use crate::vm::{Flow, Observer};
@@ -23,7 +22,6 @@ const CLOSING: Duration = Duration::from_secs(60);
 /// Watches one guest.
 pub(super) struct Watch<'a, 'r> {
     pub runner: &'a Runner<'r>,
-    pub shared: &'a Mutex<Shared>,
     pub stop: &'a AtomicBool,
     pub step: &'a Step,
     pub boot: u32,
@@ -135,7 +133,7 @@ impl Watch<'_, '_> {
             }
             self.part.tests.pop_front();
             self.last = Some(result.clone());
-            self.runner.record(result, self.shared, self.part.config)?;
+            self.runner.record(result)?;
         }
         self.reboot_due |= verdict::wants_reboot(test);
         // Further attempts at a test that failed are all about this one test: they come before the reboot.
