@@ -3,19 +3,23 @@
 //! How long tests take, from earlier runs: for the limit of each, the time that is left, and fair shards.
 //!
 //! Kept beside the runs, one file for all: the longest of the last and the present time of a test, by accelerator and
-//! configuration, because both change it by an order of magnitude.
+//! configuration, because both change it by an order of magnitude. Several runs may write it: each adds what it learnt
+//! itself to what is there.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::fs::FlockOperation;
 
 use crate::vm::Accel;
 
 /// The file's name.
 const FILE: &str = "durations.json";
+/// Who writes the file holds this one locked, for the file itself is replaced.
+const LOCK: &str = ".durations.lock";
 /// No test gets less, under KVM: a first mount on a busy machine can take a while.
 const LEAST: Duration = Duration::from_secs(30);
 /// How many times its earlier duration a test may take.
@@ -32,21 +36,26 @@ pub struct Clocks {
     /// What the user allows each test.
     fixed: Option<Duration>,
     seconds: BTreeMap<String, f64>,
+    /// What this run learnt; none where it learnt that what was there says nothing any more.
+    learnt: BTreeMap<String, Option<f64>>,
+}
+
+/// What the file holds, if it can be read.
+fn read(path: &Path) -> Option<BTreeMap<String, f64>> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 impl Clocks {
     /// Reads what earlier runs have left in `results`. A file that is not readable is begun anew: it is a help only.
     pub fn open(results: &Path, accel: Accel, fixed: Option<Duration>) -> Self {
         let path = results.join(FILE);
-        let seconds = fs::read(&path)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
+        let seconds = read(&path).unwrap_or_default();
         Clocks {
             path,
             accel,
             fixed,
             seconds,
+            learnt: BTreeMap::new(),
         }
     }
 
@@ -98,25 +107,47 @@ impl Clocks {
     pub fn took(&mut self, config: &str, test: &str, seconds: f64) {
         let key = self.key(config, test);
         let before = self.seconds.get(&key).copied().unwrap_or(seconds);
-        self.seconds
-            .insert(key, seconds.max((seconds + before) / 2.0));
-        self.seconds.remove(&self.unpassed_key(config, test));
+        self.learn(key, Some(seconds.max((seconds + before) / 2.0)));
+        self.learn(self.unpassed_key(config, test), None);
     }
 
     /// Notes what it took to skip or to fail a test.
     pub fn unpassed(&mut self, config: &str, test: &str, seconds: f64) {
-        let key = self.unpassed_key(config, test);
-        self.seconds.insert(key, seconds);
+        self.learn(self.unpassed_key(config, test), Some(seconds));
     }
 
-    /// Writes them for the next run.
-    pub fn save(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&self.seconds)?;
-        let new = self.path.with_extension("new");
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &self.path))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+    fn learn(&mut self, key: String, seconds: Option<f64>) {
+        set(&mut self.seconds, &key, seconds);
+        self.learnt.insert(key, seconds);
     }
+
+    /// Writes them for the next run. What other runs have written since this one began stays; of what both have timed,
+    /// this run's word counts.
+    pub fn save(&self) -> Result<()> {
+        let write = || -> Result<()> {
+            let lock = File::create(self.path.with_file_name(LOCK))?;
+            // Held for a moment only, so whoever waits waits for no test.
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+            let mut all = read(&self.path).unwrap_or_else(|| self.seconds.clone());
+            for (key, seconds) in &self.learnt {
+                set(&mut all, key, *seconds);
+            }
+            // Named by process: an older xtask takes no lock, and must not find its half-written file replaced.
+            let new = format!("{FILE}.{}.new", std::process::id());
+            let new = self.path.with_file_name(new);
+            fs::write(&new, serde_json::to_string_pretty(&all)?)?;
+            fs::rename(&new, &self.path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+fn set(all: &mut BTreeMap<String, f64>, key: &str, seconds: Option<f64>) {
+    match seconds {
+        Some(seconds) => all.insert(key.to_owned(), seconds),
+        None => all.remove(key),
+    };
 }
 
 #[cfg(test)]
@@ -164,6 +195,49 @@ mod tests {
         assert_eq!(it.limit("notblk", "generic/001"), Duration::from_secs(960));
         it.took("notblk", "generic/001", 40.0);
         assert_eq!(it.estimate("notblk", "generic/001"), 40.0);
+    }
+
+    #[test]
+    fn runs_at_the_same_time_keep_what_the_other_learnt() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut before = clocks(dir.path());
+        before.unpassed("notblk", "generic/003", 3.0);
+        before.save().unwrap();
+        let (mut one, mut other) = (clocks(dir.path()), clocks(dir.path()));
+        one.took("notblk", "generic/001", 10.0);
+        one.took("notblk", "generic/003", 30.0);
+        other.took("notblk", "generic/002", 20.0);
+        other.took("notblk", "generic/001", 50.0);
+        one.save().unwrap();
+        other.save().unwrap();
+        let after = clocks(dir.path());
+        assert_eq!(after.known("notblk", "generic/002"), Some(20.0));
+        assert_eq!(after.known("notblk", "generic/001"), Some(50.0));
+        // What one has put right does not come back with the other.
+        assert_eq!(after.estimate("notblk", "generic/003"), 30.0);
+    }
+
+    #[test]
+    fn writers_at_once_neither_fail_nor_lose_a_word() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let mut it = clocks(dir.path());
+                scope.spawn(move || {
+                    for test in 0..25 {
+                        it.took("notblk", &format!("generic/{writer}{test:02}"), 1.0);
+                        it.save().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(clocks(dir.path()).seconds.len(), 100);
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, [LOCK, FILE], "no other file is left");
     }
 
     #[test]
