@@ -4,7 +4,8 @@
 //!
 //! - [`args`]: the command line; [`tree`]: the suite's tree; [`config`], [`exclusions`]: `qemu/fstests`
 //! - [`select`]: which tests; [`lay`]: our own tests, laid over the tree
-//! - [`root`], [`image`], [`guest`]: what boots; [`runner`]: runs; [`verdict`], [`clocks`]: judge; [`live`], [`report`]: show
+//! - [`root`], [`image`], [`guest`]: what boots; [`runner`]: runs; [`verdict`], [`clocks`]: judge
+//! - [`live`], [`report`]: show; [`repeat`]: the command that repeats a test
 //!
 //! Results are the crate `notblk-results`'s.
 
@@ -16,6 +17,7 @@ mod guest;
 mod image;
 mod lay;
 mod live;
+mod repeat;
 mod report;
 mod root;
 mod runner;
@@ -23,7 +25,7 @@ mod select;
 mod tree;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,7 @@ use exclusions::Exclusions;
 use guest::SuiteGuest;
 use lay::Laid;
 use live::Live;
+use repeat::Repeat;
 use runner::{Broken, Part, Runner};
 use select::{Chosen, Selection};
 use tree::Tree;
@@ -120,13 +123,7 @@ fn configurations(
     // A baseline that is a configuration is run as well; one that is not must be results that are there.
     let also = args.baseline.as_ref().filter(|name| known.contains(name));
     names.extend(also.cloned());
-    let mut configs: Vec<Config> = Vec::new();
-    for name in &names {
-        let config = config::load(&ctx.repo, name)?;
-        if configs.iter().all(|other| other.name != config.name) {
-            configs.push(config);
-        }
-    }
+    let configs = config::load_all(&ctx.repo, &names)?;
     let names = configs.iter().map(|config| config.name.as_str());
     let baseline = match &args.baseline {
         None => None,
@@ -342,7 +339,11 @@ fn drive(
             None => Vec::new(),
         },
         keep: args.keep,
-        repeat: repeat(args),
+        repeat: Repeat::new(
+            args,
+            tree::is_named(args.xfstests.as_deref()).then_some(&plan.tree.path),
+            guest.cpus,
+        ),
     };
     for part in &mut parts {
         runner.exclude(part, &expunged[part.config])?;
@@ -427,24 +428,6 @@ fn named(results: &Path, given: &str, baseline: Option<&Baseline>) -> String {
     }
     let path = std::path::absolute(given);
     path.map_or_else(|_| given.to_owned(), |path| path.display().to_string())
-}
-
-/// The command that repeats a test, up to configuration and test.
-fn repeat(args: &Args) -> String {
-    let mut line = "cargo xtask run-xfstests".to_owned();
-    let mut add = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            line.push_str(&format!(" {name} {value}"));
-        }
-    };
-    add("--kernel", args.kernel.clone());
-    add(
-        "--xfstests",
-        args.xfstests
-            .as_ref()
-            .map(|path: &PathBuf| path.display().to_string()),
-    );
-    line
 }
 
 /// The commit of this repository.

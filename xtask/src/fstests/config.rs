@@ -40,6 +40,8 @@ const FIELDS: [&str; 3] = ["MKFS_OPTIONS", "MOUNT_OPTIONS", "TEST_FS_MOUNT_OPTS"
 pub struct Config {
     /// Its name, which is its file's.
     pub name: String,
+    /// What names it to `--config`, in whatever directory: its name, or the whole path of a file of the user's own.
+    pub word: String,
     /// The driver that must serve TEST and SCRATCH.
     pub driver: Driver,
     /// The file system type that is mounted, and that the suite is told of.
@@ -176,6 +178,7 @@ impl Config {
         }
         Ok(Config {
             name: name.to_owned(),
+            word: name.to_owned(),
             driver: file.driver,
             fstyp: file.fstyp,
             env,
@@ -190,9 +193,10 @@ impl Config {
 
 /// The configuration called `name`, or the one in the TOML file of that path.
 pub fn load(repo: &Path, name: &str) -> Result<Config> {
-    let path = match name.ends_with(".toml") || name.contains('/') {
+    let is_path = name.ends_with(".toml") || name.contains('/');
+    let path = match is_path {
         true => PathBuf::from(name),
-        false => repo.join(DIR).join(format!("{name}.toml")),
+        false => file_of(repo, name),
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     if !path.is_file() || OTHERS.contains(&&*stem) {
@@ -206,7 +210,48 @@ pub fn load(repo: &Path, name: &str) -> Result<Config> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let shown = path.strip_prefix(repo).unwrap_or(&path);
-    Config::parse(&text, &stem, shown)
+    let mut config = Config::parse(&text, &stem, shown)?;
+    if is_path {
+        let whole = path
+            .canonicalize()
+            .with_context(|| format!("cannot find {}", path.display()))?;
+        // One of the repository's own stays so, whichever way it was named.
+        if whole
+            != file_of(repo, &config.name)
+                .canonicalize()
+                .unwrap_or_default()
+        {
+            config.word = whole.display().to_string();
+        }
+    }
+    Ok(config)
+}
+
+/// The configurations of these names and paths, each once. Results are told apart by the configuration's name: two files that
+/// have the same are refused.
+pub fn load_all(repo: &Path, names: &[String]) -> Result<Vec<Config>> {
+    let mut configs: Vec<Config> = Vec::new();
+    for name in names {
+        let config = load(repo, name)?;
+        match configs.iter().find(|other| other.name == config.name) {
+            None => configs.push(config),
+            Some(other) if other.word == config.word => {}
+            Some(other) => {
+                return Err(Exit::usage(format!(
+                    "two configurations are called {}: --config {} and --config {}",
+                    config.name, other.word, config.word
+                ))
+                .hint("results are kept by that name: rename one of the files, or run them one after the other")
+                .into());
+            }
+        }
+    }
+    Ok(configs)
+}
+
+/// Where the repository's own configuration of that name is.
+fn file_of(repo: &Path, name: &str) -> PathBuf {
+    repo.join(DIR).join(format!("{name}.toml"))
 }
 
 /// The names of all configurations of the repository, sorted.
@@ -318,6 +363,46 @@ mod tests {
         assert_eq!(config.memory, 512);
         assert_eq!(config.disks.test, 700);
         assert_eq!(config.disks.scratch, Disks::default().scratch);
+    }
+
+    #[test]
+    fn one_name_is_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        fs::create_dir(path("sub")).unwrap();
+        for name in ["notblk.toml", "mine.toml", "sub/mine.toml"] {
+            fs::write(path(name), GOOD).unwrap();
+        }
+        let own = repo().join(DIR).join("notblk.toml");
+        let load = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            load_all(repo(), &names)
+        };
+        let same = [
+            path("mine.toml"),
+            path("sub/../mine.toml"),
+            "notblk".into(),
+            own.to_str().unwrap().into(),
+        ];
+        let configs = load(&same.each_ref().map(String::as_str)).unwrap();
+        let words: Vec<&str> = configs.iter().map(|c| c.word.as_str()).collect();
+        let whole = fs::canonicalize(path("mine.toml")).unwrap();
+        assert_eq!(words, [whole.to_str().unwrap(), "notblk"]);
+
+        let theirs = [("notblk", path("notblk.toml"))];
+        let mine = path("mine.toml");
+        for (one, other) in theirs
+            .iter()
+            .map(|(one, other)| (*one, other))
+            .chain([(mine.as_str(), &path("sub/mine.toml"))])
+        {
+            for names in [[one, other], [other, one]] {
+                let exit = classify(&load(&names).unwrap_err());
+                assert_eq!(exit.code, Code::USAGE);
+                assert!(exit.line.contains("two configurations"), "{}", exit.line);
+                assert!(!exit.line.contains('\n'));
+            }
+        }
     }
 
     #[test]

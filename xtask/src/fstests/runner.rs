@@ -21,6 +21,7 @@ use super::config::Config;
 use super::exclusions::Exclusions;
 use super::guest::{Order, SuiteGuest};
 use super::live::Live;
+use super::repeat::Repeat;
 use crate::context::Ctx;
 use crate::interrupt;
 use crate::vm::{End, Outcome};
@@ -47,8 +48,8 @@ pub struct Runner<'a> {
     pub check_args: Vec<String>,
     /// One test for each guest, whose disks are kept where it goes bad.
     pub keep: bool,
-    /// The command that repeats a test, without configuration and test.
-    pub repeat: String,
+    /// The command that repeats a test.
+    pub repeat: Repeat,
 }
 
 /// Some tests of one configuration, in one round.
@@ -361,7 +362,7 @@ impl Runner<'_> {
             log: Vec::new(),
             files: Vec::new(),
             boot,
-            repeat: format!("{} --config {} {test}", self.repeat, config.name),
+            repeat: self.repeat.command(config, test),
         }
     }
 

@@ -47,6 +47,11 @@ pub fn find(given: Option<&Path>) -> Result<Tree> {
     find_in(given, variable.as_deref().map(Path::new), Path::new(PREFIX))
 }
 
+/// Whether the user has said which tree, by the option or the variable.
+pub fn is_named(given: Option<&Path>) -> bool {
+    given.is_some() || std::env::var_os(VARIABLE).is_some_and(|v| !v.is_empty())
+}
+
 fn find_in(given: Option<&Path>, variable: Option<&Path>, prefix: &Path) -> Result<Tree> {
     let (path, said_by) = match (given, variable) {
         (Some(path), _) => (path, "--xfstests"),
