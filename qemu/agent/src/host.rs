@@ -38,6 +38,14 @@ impl Host {
         })
     }
 
+    /// One that writes to this.
+    #[cfg(test)]
+    pub fn to(file: File) -> Host {
+        Host {
+            port: Arc::new(Mutex::new(file)),
+        }
+    }
+
     /// Says that the guest is ready, and reads the job.
     pub fn ask(&self, kernel: &str) -> Result<Job> {
         self.send(&Event::Ready {

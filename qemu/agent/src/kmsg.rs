@@ -5,21 +5,25 @@
 //! [taken](Kmsg::take), and sends each warning to the host as it appears; after [`Kmsg::stream`] every
 //! other line as well. [`Kmsg::settle`] makes that reading synchronous where a test needs it: it
 //! writes a mark into the log and waits until the thread has read it, so that all that the kernel
-//! said before is known.
+//! said before is known. [`Kmsg::take`] cuts the log of a suite where the suite itself says that its next
+//! test begins; that line goes to the host at once, so that the host knows by the order of events what
+//! belongs to which test.
+
+mod log;
 
 use crate::host::Host;
 use anyhow::{bail, Context, Result};
-use notblk_protocol::{splat, Event, INVALIDATION_FAILURE};
+use log::{Log, MARK};
+use notblk_protocol::{splat, suite, Event};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What begins our own lines in the log.
-const MARK: &str = "notblk-agent: mark ";
+pub use log::{Place, Stretch};
 
 /// Lines that are kept of one splat.
 const SPLAT_LINES: usize = 80;
@@ -27,40 +31,15 @@ const SPLAT_LINES: usize = 80;
 /// How long a mark may be on its way. It takes milliseconds, where the guest gets any time to run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the suite may take to say in the kernel's log that a test begins whose name it has printed.
+/// A test that it leaves out has no such line.
+const BEGINNING: Duration = Duration::from_secs(1);
+
 /// How long the lines of a report may pause before it is taken to be complete.
 const QUIET: Duration = Duration::from_millis(300);
 
 /// How long streamed lines are gathered before they are sent.
 const BATCH: Duration = Duration::from_millis(500);
-
-/// The log as far as it was read.
-#[derive(Default)]
-struct Log {
-    /// All messages that are kept.
-    lines: Vec<String>,
-    /// How many were forgotten before these.
-    forgotten: usize,
-    /// First lines of all splats.
-    splats: Vec<String>,
-    /// Lines that report a failed invalidation.
-    invalidation_failures: u64,
-    /// The last of our marks that came by.
-    mark: u64,
-    /// Why the thread ended, if it did.
-    dead: Option<String>,
-}
-
-impl Log {
-    /// The messages since `place`, as far as they are kept, our own marks left out.
-    fn since(&self, place: Place) -> Vec<String> {
-        let start = place.lines.saturating_sub(self.forgotten);
-        self.lines[start..]
-            .iter()
-            .filter(|line| !line.contains(MARK))
-            .cloned()
-            .collect()
-    }
-}
 
 #[derive(Default)]
 struct Shared {
@@ -71,29 +50,19 @@ struct Shared {
 }
 
 impl Shared {
-    fn with<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
-        work(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// A place in the log; everything after it is new.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    lines: usize,
-    splats: usize,
-    invalidation_failures: u64,
-}
+    fn with<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
+        work(&mut self.lock())
+    }
 
-/// What was logged between two places.
-pub struct Stretch {
-    /// The messages.
-    pub lines: Vec<String>,
-    /// First lines of the splats.
-    pub splats: Vec<String>,
-    /// Failed invalidations.
-    pub invalidation_failures: u64,
-    /// The same since the guest booted.
-    pub invalidation_failures_in_all: u64,
+    /// Lets the log grow, for so long at most.
+    fn wait<'a>(&self, log: MutexGuard<'a, Log>, time: Duration) -> MutexGuard<'a, Log> {
+        let waited = self.grew.wait_timeout(log, time);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 /// The follower.
@@ -129,42 +98,40 @@ impl Kmsg {
         })
     }
 
+    /// Writes a mark of ours into the log; returns its number.
+    fn mark(&self) -> Result<u64> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.1 += 1;
+        let mark = writer.1;
+        writer
+            .0
+            .write_all(format!("<6>{MARK}{mark}\n").as_bytes())
+            .context("write a mark into /dev/kmsg")?;
+        Ok(mark)
+    }
+
     /// Waits until all that the kernel has said so far is read, and returns that place.
     pub fn settle(&self) -> Result<Place> {
-        let mark = {
-            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.1 += 1;
-            let mark = writer.1;
-            writer
-                .0
-                .write_all(format!("<6>{MARK}{mark}\n").as_bytes())
-                .context("write a mark into /dev/kmsg")?;
-            mark
-        };
-        let mut log = self
-            .shared
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut lost = self.shared.with(|log| log.lost);
+        let mark = self.mark()?;
+        let until = Instant::now() + PATIENCE;
+        let mut log = self.shared.lock();
         while log.mark < mark {
             if let Some(why) = &log.dead {
                 bail!("the log is not followed any more: {why}");
             }
-            let (next, wait) = self
-                .shared
-                .grew
-                .wait_timeout(log, PATIENCE)
-                .unwrap_or_else(PoisonError::into_inner);
-            log = next;
-            if wait.timed_out() && log.mark < mark {
+            if log.lost != lost {
+                // The mark may be among what was lost. A later one serves as well.
+                lost = log.lost;
+                self.mark()?;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 bail!("the mark {mark} never came back from /dev/kmsg");
             }
+            log = self.shared.wait(log, left);
         }
-        Ok(Place {
-            lines: log.forgotten + log.lines.len(),
-            splats: log.splats.len(),
-            invalidation_failures: log.invalidation_failures,
-        })
+        Ok(log.end())
     }
 
     /// The messages since `place`, our own marks left out. Settles first.
@@ -173,26 +140,28 @@ impl Kmsg {
         Ok(self.shared.with(|log| log.since(place)))
     }
 
-    /// What was logged since `place`, and the place where the next begins. What was logged so far is
-    /// forgotten, so that the agent does not grow in a run of many hours. Settles once.
-    pub fn take(&self, place: Place) -> Result<(Stretch, Place)> {
-        self.settle()?;
-        self.shared.with(|log| {
-            let stretch = Stretch {
-                lines: log.since(place),
-                splats: log.splats[place.splats..].to_vec(),
-                invalidation_failures: log.invalidation_failures - place.invalidation_failures,
-                invalidation_failures_in_all: log.invalidation_failures,
-            };
-            log.forgotten += log.lines.len();
-            log.lines.clear();
-            let next = Place {
-                lines: log.forgotten,
-                splats: log.splats.len(),
-                invalidation_failures: log.invalidation_failures,
-            };
-            Ok((stretch, next))
-        })
+    /// The log of the suite's `test`, which begins at `place` and ends where the suite says that `next` begins, or else
+    /// here; and the place where it ends. What belongs to it is forgotten. Settles once. `soon` if the suite may not have
+    /// come to say so yet.
+    pub fn take(
+        &self,
+        place: Place,
+        test: &str,
+        next: Option<&str>,
+        soon: bool,
+    ) -> Result<(Stretch, Place)> {
+        let here = self.settle()?;
+        let until = Instant::now() + BEGINNING;
+        let mut log = self.shared.lock();
+        let end = loop {
+            let found = next.and_then(|next| log.beginning(place, test, next));
+            let left = until.saturating_duration_since(Instant::now());
+            if found.is_some() || next.is_none() || !soon || !log.suite_marks || left.is_zero() {
+                break found.unwrap_or(here);
+            }
+            log = self.shared.wait(log, left);
+        };
+        Ok((log.cut(place, end), end))
     }
 
     /// From now on every line goes to the host as it comes.
@@ -203,7 +172,7 @@ impl Kmsg {
     /// First lines of the splats since `place`. Settles first.
     pub fn splats_since(&self, place: Place) -> Result<Vec<String>> {
         self.settle()?;
-        Ok(self.shared.with(|log| log.splats[place.splats..].to_vec()))
+        Ok(self.shared.with(|log| log.splats_since(place).to_vec()))
     }
 
     /// Failed invalidations that were logged since `place`. Settles first.
@@ -211,7 +180,7 @@ impl Kmsg {
         self.settle()?;
         Ok(self
             .shared
-            .with(|log| log.invalidation_failures - place.invalidation_failures))
+            .with(|log| log.invalidation_failures_since(place)))
     }
 }
 
@@ -236,9 +205,16 @@ impl Outbox {
         }
     }
 
-    /// Sends streamed lines, if there are any and the last ones are long enough ago.
+    /// Sends streamed lines, if the last ones are long enough ago.
+    fn flush_due_stream(&mut self) {
+        if self.sent.elapsed() >= BATCH {
+            self.flush_stream();
+        }
+    }
+
+    /// Sends streamed lines, if there are any.
     fn flush_stream(&mut self) {
-        if !self.stream.is_empty() && self.sent.elapsed() >= BATCH {
+        if !self.stream.is_empty() {
             let lines = std::mem::take(&mut self.stream);
             // As above.
             let _ = self.host.send(&Event::Log { lines });
@@ -264,15 +240,14 @@ fn read_on(shared: &Shared, mut reader: File, host: Host) -> Result<()> {
         stream: Vec::new(),
         sent: Instant::now(),
     };
+    let mut last = None;
     loop {
         match reader.read(&mut record) {
             Ok(length) => {
                 let text = String::from_utf8_lossy(&record[..length]);
-                if let Some(line) = message(&text) {
-                    take(shared, &mut outbox, line);
-                }
+                file(shared, &mut outbox, &mut last, &text);
                 shared.grew.notify_all();
-                outbox.flush_stream();
+                outbox.flush_due_stream();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let limit = outbox.patience().map(|time| Timespec {
@@ -282,10 +257,11 @@ fn read_on(shared: &Shared, mut reader: File, host: Host) -> Result<()> {
                 let ready = poll(&mut [PollFd::new(&reader, PollFlags::IN)], limit.as_ref());
                 if ready == Ok(0) {
                     outbox.flush_splat();
-                    outbox.flush_stream();
+                    outbox.flush_due_stream();
                 }
             }
-            // Records were overwritten before they were read: go on with the oldest that is left.
+            // Records were overwritten before they were read: go on with the oldest that is left, whose
+            // number tells how many.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error).context("read /dev/kmsg"),
@@ -300,43 +276,56 @@ fn message(record: &str) -> Option<&str> {
     text.lines().next()
 }
 
+/// The number of a record; each has the next one.
+fn number(record: &str) -> Option<u64> {
+    record.split(',').nth(1)?.parse().ok()
+}
+
+/// Files one record; `last` is the number of the one before, if there was one.
+fn file(shared: &Shared, outbox: &mut Outbox, last: &mut Option<u64>, record: &str) {
+    if let Some(number) = number(record) {
+        // What was overwritten before the agent began to read is nobody's loss.
+        let expected = last.replace(number).map_or(number, |last| last + 1);
+        let lost = number.saturating_sub(expected);
+        if lost > 0 {
+            let line = shared.with(|log| log.lose(lost));
+            if !outbox.splat.is_empty() {
+                outbox.splat.push(line.clone());
+            }
+            if shared.stream.load(Relaxed) {
+                outbox.stream.push(line);
+            }
+        }
+    }
+    if let Some(line) = message(record) {
+        take(shared, outbox, line);
+    }
+}
+
 /// Files one message.
 fn take(shared: &Shared, outbox: &mut Outbox, line: &str) {
-    let mark = line
-        .strip_prefix(MARK)
-        .and_then(|number| number.trim().parse().ok());
-    let begins = mark.is_none() && splat::is_splat(line);
-    if mark.is_none() && (begins || !outbox.splat.is_empty()) {
+    let is_mark = log::mark(line).is_some();
+    let begins_test = suite::begins(line).is_some();
+    if begins_test {
+        // What was said before this belongs to what was before.
+        outbox.flush_splat();
+        outbox.flush_stream();
+    }
+    if !is_mark && (splat::is_splat(line) || !outbox.splat.is_empty()) {
         outbox.splat.push(line.to_owned());
     }
-    if mark.is_some() || splat::is_end(line) || outbox.splat.len() >= SPLAT_LINES {
+    if is_mark || splat::is_end(line) || outbox.splat.len() >= SPLAT_LINES {
         outbox.flush_splat();
     }
-    if mark.is_none() && shared.stream.load(Relaxed) {
+    if !is_mark && shared.stream.load(Relaxed) {
         outbox.stream.push(line.to_owned());
     }
-    shared.with(|log| {
-        if begins {
-            log.splats.push(line.to_owned());
-        }
-        if line.contains(INVALIDATION_FAILURE) {
-            log.invalidation_failures += 1;
-        }
-        if let Some(mark) = mark {
-            log.mark = mark;
-        }
-        log.lines.push(line.to_owned());
-    });
+    if begins_test {
+        // Before the main thread, which sees it in the log, says that the test has begun, and before any splat of it.
+        outbox.flush_stream();
+    }
+    shared.with(|log| log.file(line));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backtrace_is_part_of_the_message() {
-        assert_eq!(message("4,1,2,-;plain"), Some("plain"));
-        let trace = "4,1,2,-; dump_stack_lvl+0x5d/0x80\n SUBSYSTEM=block\n DEVICE=b8:0";
-        assert_eq!(message(trace), Some(" dump_stack_lvl+0x5d/0x80"));
-    }
-}
+mod tests;

@@ -86,3 +86,23 @@ pub struct SuiteTest {
     /// it is long.
     pub files: BTreeMap<String, String>,
 }
+
+/// The test that the suite's line in the kernel's log announces, as each test begins: `run fstests NAME at DATE`. What stands
+/// before it was said before that test, whoever reads it when.
+pub fn begins(line: &str) -> Option<&str> {
+    let (test, _) = line.strip_prefix("run fstests ")?.split_once(" at ")?;
+    Some(test)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_line_that_begins_a_test() {
+        let line = "run fstests generic/001 at 2026-11-22 10:00:00";
+        assert_eq!(begins(line), Some("generic/001"));
+        assert_eq!(begins("EXT4-fs (vdb): run fstests generic/001 at"), None);
+        assert_eq!(begins("run fstests"), None);
+    }
+}

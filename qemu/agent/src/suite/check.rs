@@ -9,6 +9,7 @@ use crate::Guest;
 use anyhow::{bail, Context, Result};
 use notblk_protocol::{Event, SuiteSpec, SuiteStatus, SuiteTest};
 use rustix::process::{wait, WaitOptions, WaitStatus};
+use std::collections::VecDeque;
 use std::io::{PipeReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -175,11 +176,16 @@ fn reap(check: i32, sender: &Sender<News>) {
     }
 }
 
-/// Leaves out the middle of a long log.
-fn shorten(mut lines: Vec<String>) -> Vec<String> {
+/// Leaves out the middle of a long log, from which `lost` lines were missing before.
+fn shorten(mut lines: Vec<String>, lost: u64) -> Vec<String> {
     if let Some(cut) = lines.len().checked_sub(LOG_LINES).filter(|&cut| cut > 0) {
         let half = LOG_LINES / 2;
-        lines.splice(half..half + cut, [format!("[... {cut} lines ...]")]);
+        let note = match lost {
+            0 => format!("[... {cut} lines ...]"),
+            // The lines that say so may be among those left out.
+            _ => format!("[... {cut} lines; of all the test's, {lost} were lost ...]"),
+        };
+        lines.splice(half..half + cut, [note]);
     }
     lines
 }
@@ -226,8 +232,8 @@ impl Run<'_> {
 
     /// Tells the host what was read.
     fn tell(&mut self, pieces: Vec<Piece>) -> Result<()> {
-        let mut pieces = pieces.into_iter().peekable();
-        while let Some(piece) = pieces.next() {
+        let mut pieces = VecDeque::from(pieces);
+        while let Some(piece) = pieces.pop_front() {
             match piece {
                 Piece::Begun(test) => {
                     if !self.announced {
@@ -243,29 +249,36 @@ impl Run<'_> {
                     status,
                     output,
                 } => {
-                    let again = pieces.peek() == Some(&Piece::Begun(test.clone()));
-                    self.end(test, status, output, again)?;
+                    let next = match pieces.front() {
+                        Some(Piece::Begun(next)) => Some(next.as_str()),
+                        _ => None,
+                    };
+                    // A next one that has ended as well has said all that it had to say.
+                    let soon = pieces.len() == 1;
+                    self.end(test, status, output, next, soon)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A test has ended; `again` if it has begun anew.
+    /// A test has ended, and `next` has begun: `soon` if that has only just happened.
     fn end(
         &mut self,
         test: String,
         status: SuiteStatus,
         output: String,
-        again: bool,
+        next: Option<&str>,
+        soon: bool,
     ) -> Result<()> {
+        let again = next == Some(test.as_str());
         let files = files::gather(&test, self.loops.then_some(self.rounds))?;
         self.rounds = if again { self.rounds + 1 } else { 0 };
         let millis = self
             .begun
             .take()
             .map_or(0, |begun| begun.elapsed().as_millis());
-        let (log, place) = self.guest.kmsg.take(self.place)?;
+        let (log, place) = self.guest.kmsg.take(self.place, &test, next, soon)?;
         self.place = place;
         if !again {
             files::remove(&test)?;
@@ -278,7 +291,7 @@ impl Run<'_> {
             status,
             output,
             millis: millis.try_into().unwrap_or(u64::MAX),
-            log: shorten(log.lines),
+            log: shorten(log.lines, log.lost),
             splats: log.splats,
             invalidation_failures: log.invalidation_failures,
             invalidation_failures_in_all: log.invalidation_failures_in_all,
@@ -295,11 +308,13 @@ mod tests {
     #[test]
     fn a_long_log_loses_its_middle() {
         let lines = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
-        assert_eq!(shorten(lines(LOG_LINES)), lines(LOG_LINES));
-        let short = shorten(lines(LOG_LINES + 7));
+        assert_eq!(shorten(lines(LOG_LINES), 3), lines(LOG_LINES));
+        let short = shorten(lines(LOG_LINES + 7), 0);
         assert_eq!(short.len(), LOG_LINES + 1);
         assert_eq!(short[LOG_LINES / 2], "[... 7 lines ...]");
         assert_eq!(short[LOG_LINES / 2 + 1], (LOG_LINES / 2 + 7).to_string());
         assert_eq!(short.last(), lines(LOG_LINES + 7).last());
+        let note = &shorten(lines(LOG_LINES + 7), 3)[LOG_LINES / 2];
+        assert_eq!(note, "[... 7 lines; of all the test's, 3 were lost ...]");
     }
 }
