@@ -192,6 +192,8 @@ fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
             env: config.suite_env(),
             proof: Vec::new(),
             tests: chosen.tests,
+            broken: None,
+            shards: None,
         });
         expunged.push(chosen.expunged);
     }
@@ -222,6 +224,7 @@ fn begin(ctx: &Ctx, results: &Path, args: Args) -> Result<Code> {
         cpus: guest.cpus,
         memory: guest.memory(&plan.configs[0]),
         shards: args.shards.get(),
+        shard: args.shard.map(Into::into),
         suite: SuiteInfo {
             path: plan.tree.path.display().to_string(),
             version: plan.tree.version.clone(),
@@ -264,7 +267,11 @@ fn go_on(ctx: &Ctx, results: &Path, args: Args, store: Store) -> Result<Code> {
         .hint("results of both would stand under one name: begin a new run")
         .into());
     }
-    store.update_run(|run| run.state = State::Running)?;
+    store.update_run(|run| {
+        run.state = State::Running;
+        // What could not be run may be by now.
+        run.configs.iter_mut().for_each(|it| it.broken = None);
+    })?;
     let expunged: Vec<Vec<String>> = choose(&plan, &args)?
         .into_iter()
         .map(|chosen| chosen.expunged)
@@ -352,7 +359,9 @@ fn drive(
     let ran = rounds(ctx, args, plan, &runner, parts);
     live.close();
     let mut names = plan.configs.iter().map(|config| &config.name);
-    let complete = ran.is_ok() && names.all(|name| store.remaining(name).is_empty());
+    let complete = ran.is_ok()
+        && store.info().faults().is_empty()
+        && names.all(|name| store.remaining(name).is_empty());
     store.update_run(|run| {
         run.wall_secs = before + began.elapsed().as_secs_f64();
         run.ended = Some(clock::now());

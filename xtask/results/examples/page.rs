@@ -83,6 +83,8 @@ fn info(tests: &[String]) -> RunInfo {
             "boot 1: TEST (vdb) and SCRATCH (vdc) are served by the module named above".into(),
         ],
         tests: tests.to_vec(),
+        broken: None,
+        shards: None,
     };
     RunInfo {
         id: clock::run_id(started, &names),
@@ -106,6 +108,7 @@ fn info(tests: &[String]) -> RunInfo {
         cpus: 2,
         memory: 2048,
         shards: 2,
+        shard: None,
         suite: SuiteInfo {
             path: "/src/xfstests".into(),
             version: "v2026.11.09".into(),

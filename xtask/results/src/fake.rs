@@ -23,6 +23,7 @@ pub fn run_info(configs: &[&str], tests: &[&str]) -> RunInfo {
         cpus: 2,
         memory: 2048,
         shards: 1,
+        shard: None,
         suite: SuiteInfo {
             path: "/src/xfstests".into(),
             version: "v2026.11.09".into(),
@@ -46,6 +47,8 @@ fn config(name: &str, tests: &[&str]) -> ConfigInfo {
         env: BTreeMap::from([("MOUNT_OPTIONS".into(), "-o drain=on".into())]),
         proof: vec![format!("TEST and SCRATCH are served by {name}")],
         tests: tests.iter().map(|t| t.to_string()).collect(),
+        broken: None,
+        shards: None,
     }
 }
 

@@ -60,14 +60,23 @@ fn width(columns: usize) -> &'static str {
     }
 }
 
-/// A banner over a run that did not come to its end.
+/// Banners over a run that did not come to its end: one for each configuration or shard that is missing as a whole, and
+/// one for single results.
 fn state(run: &Run) -> String {
+    let faults = run.run.faults();
+    let banner = |fault: &String| format!("<p class=\"banner bad\">{}</p>", text(fault));
+    faults.iter().map(banner).collect::<String>() + &left(run, !faults.is_empty())
+}
+
+/// The banner of single results. Where it is `explained` why there are none, only those that are left are worth a word.
+fn left(run: &Run, explained: bool) -> String {
     let left: usize = run
         .config_names()
         .map(|config| Column { run, config }.left())
         .sum();
     let said = match (run.run.state, left) {
         (State::Complete, 0) => return String::new(),
+        (State::Interrupted, 0) if explained => return String::new(),
         (State::Complete, _) => "This run ended before all of its tests had run".to_owned(),
         (State::Running, _) => "This run goes on".to_owned(),
         (State::Interrupted, _) => format!(
@@ -154,10 +163,14 @@ fn bars(page: &Page) -> String {
             true => "<small>baseline</small>",
             false => "",
         };
+        let faults = column.faults.iter();
+        let faults: String = faults
+            .map(|fault| format!("<p class=\"fault\">{}</p>", text(fault)))
+            .collect();
         let _ = write!(
             html,
             "<div class=\"config\"><h2>{}{baseline}<small class=\"time\">{} in {}</small></h2>\
-             <div class=\"bar\">{bar}</div><p class=\"legend\">{legend}</p></div>",
+             <div class=\"bar\">{bar}</div>{faults}<p class=\"legend\">{legend}</p></div>",
             text(label),
             counted(outcomes.len(), "test"),
             duration(time),
@@ -357,6 +370,27 @@ mod tests {
         assert_eq!(html.matches("class=\"cell s-none\"").count(), 5);
         assert!(html.contains("notblk of 2026-11-21-000000-notblk"));
         assert!(html.contains("<b>2</b> no result there"), "{html}");
+    }
+
+    #[test]
+    fn a_configuration_that_could_not_be_run_has_a_banner_and_a_word_in_its_column() {
+        let mut run = fake::many(3);
+        run.run.state = State::Interrupted;
+        run.run.configs[0].broken = Some("mount: <refused>".into());
+        let html = page(&run, None);
+        let why = "could not be run: mount: &lt;refused&gt;</p>";
+        assert!(
+            html.contains(&format!("<p class=\"banner bad\">notblk: {why}")),
+            "{html}"
+        );
+        assert!(html.contains(&format!("<p class=\"fault\">{why}")));
+        assert!(!html.contains("0 results missing"));
+        run.results.pop();
+        assert!(page(&run, None).contains("goes on: 1 result missing"));
+        // A baseline from elsewhere is not what this run is about, but its column says it too.
+        let baseline = Baseline::Run(Box::new(run), None);
+        let html = page(&fake::many(3), Some(&baseline));
+        assert!(!html.contains("banner bad") && html.contains("class=\"fault\""));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `junit.xml`: one suite a configuration, one case a test and round, for the CIs that read it.
+//! `junit.xml`: one suite a configuration, one case a test and round, for the CIs that read it; and an error for each
+//! reason why the configuration as a whole has not been run.
 //!
 //! A failure that the exclusions expect is a skipped case, so that a CI is red for what is new, as the exit code is. Its
 //! message says what it was, and whose fault: a known bug of notblk is not hidden in a number.
@@ -56,6 +57,16 @@ fn suite(run: &Run, config: &ConfigInfo) -> TestSuite {
     for result in run.of(&config.name) {
         time += result.secs;
         suite.add_test_case(case(result));
+    }
+    for (number, fault) in config.faults().iter().enumerate() {
+        let mut error = TestCaseStatus::non_success(NonSuccessKind::Error);
+        error.set_type("incomplete");
+        error.set_message(fault.as_str());
+        // No test has such a name; each case needs its own.
+        let name = format!("(the configuration itself, {})", number + 1);
+        let mut case = TestCase::new(name, error);
+        case.set_classname(visible(&config.name));
+        suite.add_test_case(case);
     }
     suite.set_time(seconds(time));
     suite
@@ -203,6 +214,25 @@ mod tests {
         run.results[0].expected = Some(fake::expectation(Expect::Fail, Bug::Suite));
         run.results[0].status = Status::Pass;
         assert!(junit(&run).unwrap().contains("passes unexpectedly"));
+    }
+
+    #[test]
+    fn a_configuration_that_could_not_be_run_is_an_error() {
+        let mut run = fake::rounds("generic/001", &[Status::Pass]);
+        run.run.configs[0].broken = Some("mount: \"refused\"".into());
+        run.run.configs[0].shards = Some(crate::Shard { part: 2, of: 2 }.into());
+        let xml = junit(&run).unwrap();
+        assert!(
+            xml.contains(r#"tests="3" skipped="0" errors="2" failures="0""#),
+            "{xml}"
+        );
+        assert!(xml.contains(
+            r#"<error message="could not be run: mount: &quot;refused&quot;" type="incomplete""#
+        ));
+        assert!(
+            xml.contains(r#"<error message="shard 1/2 is missing""#),
+            "{xml}"
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub use documents::write_documents;
 pub use kept::Run;
 pub use merge::merge;
 pub use model::{
-    Bug, ConfigInfo, Expect, Expectation, RunInfo, State, Status, SuiteInfo, TestResult,
+    Bug, ConfigInfo, Expect, Expectation, RunInfo, Shard, Shards, State, Status, SuiteInfo,
+    TestResult,
 };
 pub use outcome::{Column, Outcome};
 pub use store::Store;

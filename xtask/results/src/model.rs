@@ -2,10 +2,12 @@
 
 //! A run, and the result of each test in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::text::one_line;
 
 /// How a test ended, after all that was known of it was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -188,6 +190,65 @@ pub struct ConfigInfo {
     pub proof: Vec<String>,
     /// The tests chosen for it, in order.
     pub tests: Vec<String>,
+    /// Why it could not be run to its end, as its guest said: its mount was refused, its driver not proven, ...
+    #[serde(default)]
+    pub broken: Option<String>,
+    /// In a merged run: which parts of its list came together.
+    #[serde(default)]
+    pub shards: Option<Shards>,
+}
+
+impl ConfigInfo {
+    /// What is wrong with the configuration as a whole, whatever its results say; each in one line.
+    pub fn faults(&self) -> Vec<String> {
+        let missing = self.shards.iter().flat_map(Shards::missing);
+        let missing = missing.map(|shard| format!("shard {shard} is missing"));
+        let broken = self.broken.as_deref().map(one_line);
+        let broken = broken.map(|why| format!("could not be run: {why}"));
+        broken.into_iter().chain(missing).collect()
+    }
+}
+
+/// One of the parts of a list of tests that several machines share (`--shard I/N`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub part: u32,
+    /// Of so many.
+    pub of: u32,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.part, self.of)
+    }
+}
+
+/// Some of the parts of a list of tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards {
+    /// These, from 1.
+    pub parts: BTreeSet<u32>,
+    /// Of so many.
+    pub of: u32,
+}
+
+impl Shards {
+    /// The parts that are not there.
+    pub fn missing(&self) -> impl Iterator<Item = Shard> + '_ {
+        let of = self.of;
+        let missing = (1..=of).filter(|part| !self.parts.contains(part));
+        missing.map(move |part| Shard { part, of })
+    }
+}
+
+impl From<Shard> for Shards {
+    fn from(Shard { part, of }: Shard) -> Self {
+        Shards {
+            parts: BTreeSet::from([part]),
+            of,
+        }
+    }
 }
 
 /// The suite that was run.
@@ -236,6 +297,9 @@ pub struct RunInfo {
     pub memory: u32,
     /// Guests at a time.
     pub shards: u32,
+    /// Which part of the list this is (`--shard`), if it is one. Runs from before this was kept have none.
+    #[serde(default)]
+    pub shard: Option<Shard>,
     /// The suite.
     pub suite: SuiteInfo,
     /// The configurations, in the order asked for.
@@ -246,4 +310,50 @@ pub struct RunInfo {
     pub rounds: u32,
     /// Seconds of the wall clock that it has taken so far, all parts of a resumed run together.
     pub wall_secs: f64,
+}
+
+impl RunInfo {
+    /// [`ConfigInfo::faults`] of all configurations, each behind the name of its own.
+    pub fn faults(&self) -> Vec<String> {
+        let of = |config: &ConfigInfo| {
+            let name = one_line(&config.name);
+            let faults = config.faults().into_iter();
+            faults.map(move |fault| format!("{name}: {fault}"))
+        };
+        self.configs.iter().flat_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake;
+
+    #[test]
+    fn runs_from_before_shards_were_kept_can_be_read() {
+        let mut info = serde_json::to_value(fake::run_info(&["notblk"], &["generic/001"])).unwrap();
+        info.as_object_mut().unwrap().remove("shard").unwrap();
+        let config = info["configs"][0].as_object_mut().unwrap();
+        config.remove("shards").unwrap();
+        config.remove("broken").unwrap();
+        let info: RunInfo = serde_json::from_value(info).unwrap();
+        assert_eq!(info, fake::run_info(&["notblk"], &["generic/001"]));
+    }
+
+    #[test]
+    fn faults_are_said_configuration_by_configuration() {
+        let mut info = fake::run_info(&["notblk", "ext4"], &["generic/001"]);
+        assert!(info.faults().is_empty());
+        info.configs[1].broken = Some("mount:\n refused".into());
+        info.configs[1].shards = Some(Shards {
+            parts: BTreeSet::from([2]),
+            of: 3,
+        });
+        let said = [
+            "ext4: could not be run: mount: refused",
+            "ext4: shard 1/3 is missing",
+            "ext4: shard 3/3 is missing",
+        ];
+        assert_eq!(info.faults(), said);
+    }
 }

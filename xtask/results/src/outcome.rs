@@ -35,6 +35,13 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// Why it is not there as a whole; see [`crate::ConfigInfo::faults`].
+    pub fn faults(&self) -> Vec<String> {
+        let mut configs = self.run.run.configs.iter();
+        let config = configs.find(|it| it.name == self.config);
+        config.map_or(Vec::new(), |it| it.faults())
+    }
+
     /// How many tests are chosen and have no result yet, each round for itself.
     pub fn left(&self) -> usize {
         let run = &self.run.run;

@@ -119,6 +119,15 @@ impl Store {
         write_json(&self.dir.join(name::RUN), &inner.info)
     }
 
+    /// Notes why a configuration could not be run. Of several reasons the first is kept: the others may come of it.
+    pub fn mark_broken(&self, config: &str, why: &str) -> Result<()> {
+        self.update_run(|run| {
+            for known in run.configs.iter_mut().filter(|it| it.name == config) {
+                known.broken.get_or_insert_with(|| why.to_owned());
+            }
+        })
+    }
+
     /// Keeps a result; it is on the disk when this returns.
     pub fn append(&self, result: &TestResult) -> Result<()> {
         self.inner().journal.append(result)
@@ -288,6 +297,16 @@ mod tests {
         assert_eq!(again.run(), before);
         assert_eq!(again.results(), [result]);
         assert_eq!(again.remaining("notblk"), [(1, "generic/002".to_owned())]);
+    }
+
+    #[test]
+    fn why_a_configuration_could_not_be_run_is_on_the_disk_at_once() {
+        let (_dir, store) = store(&["generic/001"], 1);
+        store.mark_broken("ext4", "mount: refused").unwrap();
+        store.mark_broken("ext4", "the guest ended").unwrap();
+        let configs = Run::load(store.dir()).unwrap().run.configs;
+        let broken: Vec<_> = configs.iter().map(|it| it.broken.as_deref()).collect();
+        assert_eq!(broken, [None, Some("mount: refused")]);
     }
 
     #[test]

@@ -113,6 +113,12 @@ pub struct Shard {
     pub of: u32,
 }
 
+impl From<Shard> for notblk_results::Shard {
+    fn from(Shard { part, of }: Shard) -> Self {
+        notblk_results::Shard { part, of }
+    }
+}
+
 impl FromStr for Shard {
     type Err = String;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use notblk_results::table::Paint;
-use notblk_results::{held_against, kept, table, Baseline, Run, Status, Store};
+use notblk_results::{held_against, kept, table, Baseline, Run, State, Status, Store};
 
 use crate::errors::{Code, Exit};
 
@@ -69,7 +69,25 @@ pub fn merge(results: &Path, which: &[String]) -> Result<Code> {
         .collect::<Result<_>>()?;
     let store = notblk_results::merge(results, &dirs).map_err(usage)?;
     let baseline = Baseline::of(&store.run(), results).map_err(usage)?;
-    close(&store, baseline.as_ref())
+    let code = close(&store, baseline.as_ref())?;
+    let info = store.info();
+    whole(&info.faults(), info.state, code)
+}
+
+/// What a merge ends with: like a run, in the failure of the host where a configuration could not be run or a shard is
+/// missing, whatever the rest came to; and it passes only with all results.
+fn whole(faults: &[String], state: State, code: Code) -> Result<Code> {
+    let line = match (faults.is_empty(), state) {
+        (false, _) => faults.join("; "),
+        (true, State::Complete) => return Ok(code),
+        (true, _) if code != Code::PASSED => return Ok(code),
+        (true, _) => "not all of its tests have a result".to_owned(),
+    };
+    Err(
+        Exit::host(format!("the merged run is not complete: {line}"))
+            .hint("run or resume what is missing where it belongs, and merge again")
+            .into(),
+    )
 }
 
 /// The tables of a run that has ended, and its documents.
@@ -99,5 +117,31 @@ fn code(run: &Run, baseline: Option<&Baseline>) -> Code {
         Code::HOST
     } else {
         Code::PASSED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errors::classify;
+
+    #[test]
+    fn a_merge_passes_only_with_all_that_belongs_to_it() {
+        let fault = ["notblk: shard 2/3 is missing".to_owned()];
+        let code = |faults: &[String], state, code| match whole(faults, state, code) {
+            Ok(code) => (code, String::new()),
+            Err(error) => {
+                let exit = classify(&error);
+                (exit.code, exit.line)
+            }
+        };
+        let (passed, failed) = (Code::PASSED, Code::TEST_FAILED);
+        assert_eq!(code(&[], State::Complete, passed).0, passed);
+        assert_eq!(code(&[], State::Complete, failed).0, failed);
+        assert_eq!(code(&[], State::Interrupted, failed).0, failed);
+        assert_eq!(code(&[], State::Interrupted, passed).0, Code::HOST);
+        let (code, line) = code(&fault, State::Interrupted, failed);
+        assert_eq!(code, Code::HOST);
+        assert!(line.ends_with(": notblk: shard 2/3 is missing"), "{line}");
     }
 }

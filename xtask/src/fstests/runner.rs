@@ -151,6 +151,7 @@ impl Runner<'_> {
                 if false_starts >= FALSE_STARTS {
                     let config = part.config;
                     let why = why.unwrap_or_else(|| "the guest ran none of its tests".into());
+                    self.store.mark_broken(&self.configs[config].name, &why)?;
                     let mut shared = lock(shared);
                     shared.parts.retain(|part| part.config != config);
                     if shared.broken.iter().all(|known| known.config != config) {

@@ -33,6 +33,8 @@ pub struct PageColumn<'a> {
     pub baseline: bool,
     /// How many of its tests have no result yet.
     pub left: usize,
+    /// Why it is not there as a whole.
+    pub faults: Vec<String>,
     /// The way from the page to the directory of its run.
     pub base: String,
 }
@@ -93,6 +95,7 @@ impl<'a> Page<'a> {
                 outcomes: column.outcomes(),
                 baseline: is_baseline(&column),
                 left: column.left(),
+                faults: column.faults(),
                 base: match column.run.run.id == run.run.id {
                     true => String::new(),
                     false => format!("../{}/", column.run.run.id),

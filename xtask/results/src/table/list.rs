@@ -56,8 +56,12 @@ pub fn list(runs: &[Run], paint: Paint) -> String {
 
 /// The word for a configuration's state; of one that is not at its end, how many tests are left.
 fn state(column: &Column) -> String {
+    let mut configs = column.run.run.configs.iter();
+    let config = configs.find(|it| it.name == column.config);
     match (column.run.run.state, column.left()) {
         (State::Running, _) => "running".to_owned(),
+        _ if config.is_some_and(|it| it.broken.is_some()) => "broken".to_owned(),
+        _ if config.is_some_and(|it| !it.faults().is_empty()) => "shards missing".to_owned(),
         (_, 0) => "complete".to_owned(),
         (_, left) => format!("{left} left"),
     }
@@ -79,9 +83,15 @@ mod tests {
         let mut three = two.clone();
         three.run.state = State::Interrupted;
         three.run.commit = "0123456-dirty".into();
-        let text = list(&[one, two, three], Paint(false));
+        let mut four = two.clone();
+        four.run.state = State::Interrupted;
+        four.run.configs[0].broken = Some("mkfs failed".into());
+        four.run.configs[1].shards = Some(crate::Shard { part: 1, of: 2 }.into());
+        let text = list(&[one, two, three, four], Paint(false));
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 6, "{text}");
+        assert_eq!(lines.len(), 8, "{text}");
+        assert!(lines[6].contains("  broken  "), "{text}");
+        assert!(lines[7].contains("  shards missing  "), "{text}");
         assert!(lines[1].contains("complete"), "{text}");
         assert!(lines[2].contains("running"), "{text}");
         assert!(lines[4].contains("  1 left  "), "{text}");

@@ -12,7 +12,7 @@ use crate::{Baseline, Class, Column, Comparison, Outcome, Run, Status};
 
 /// Everything about a run that belongs on a terminal.
 pub fn summary(run: &Run, baseline: Option<&Baseline>, paint: Paint) -> String {
-    let mut text = counts(run, paint);
+    let mut text = counts(run, paint) + &faults(run, paint);
     let compared = baseline.map_or(Vec::new(), |baseline| baseline.comparisons(run));
     for comparison in &compared {
         text.push_str(&self::comparison(comparison, paint));
@@ -47,6 +47,20 @@ fn counts(run: &Run, paint: Paint) -> String {
     let table = grid.render();
     let (head, rows) = table.split_once('\n').unwrap_or((&table, ""));
     format!("{}\n{rows}", paint.heading(head))
+}
+
+/// What has not been run as a whole, before anything that its results may seem to say.
+fn faults(run: &Run, paint: Paint) -> String {
+    let faults = run.run.faults();
+    if faults.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", paint.heading("this run is not complete"));
+    for fault in faults {
+        let words: Vec<String> = fault.split(' ').map(|it| shorten(it, WIDTH - 2)).collect();
+        text.push_str(&wrap(words.iter().map(String::as_str), 2));
+    }
+    text
 }
 
 /// The comparison: a line of counts, then the classes that need reading.
@@ -266,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn what_has_not_been_run_is_said_first() {
+        let mut run = two();
+        let said = |run: &Run| summary(run, None, Paint(false));
+        assert!(!said(&run).contains("not complete"));
+        run.run.configs[1].broken = Some("mount:\x1b[2J refused".into());
+        let text = said(&run);
+        let (before, after) = text.split_once("\nthis run is not complete\n").unwrap();
+        assert_eq!(before.lines().count(), 3, "the table of counts: {text}");
+        assert!(
+            after.starts_with("  ext4: could not be run: mount:\u{241b}[2J refused\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn every_failure_has_the_command_that_repeats_it() {
         let run = two();
         let here = Baseline::Config("ext4".into());
@@ -316,6 +345,7 @@ mod tests {
             result.repeat = "short".into();
             result.expected = Some(fake::expectation(Expect::Flaky(0.5), Bug::Notblk));
         }
+        run.run.configs[0].broken = Some(format!("\x1b{}", "ä".repeat(400)));
         let baseline = Baseline::Config("ext4".into());
         let text = summary(&run, Some(&baseline), Paint(false));
         assert!(!text.contains('\x1b'));
