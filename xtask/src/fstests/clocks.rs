@@ -103,6 +103,12 @@ impl Clocks {
         }
     }
 
+    /// What the suite may take after its last test, where that is usually `usual`: less, where the user allows each test less.
+    pub fn closing(&self, usual: Duration) -> Duration {
+        self.fixed
+            .map_or(usual, |fixed| usual.min(fixed.max(LEAST)))
+    }
+
     /// Notes what a test took. A shorter time than before counts half, so that one lucky run does not make the clock tight.
     pub fn took(&mut self, config: &str, test: &str, seconds: f64) {
         let key = self.key(config, test);
@@ -246,5 +252,9 @@ mod tests {
         let mut it = Clocks::open(dir.path(), Accel::Tcg, Some(Duration::from_secs(7)));
         it.took("notblk", "generic/001", 40.0);
         assert_eq!(it.limit("notblk", "generic/001"), Duration::from_secs(7));
+        // But an unmount is no test.
+        let usual = Duration::from_secs(60);
+        assert_eq!(it.closing(usual), LEAST);
+        assert_eq!(clocks(dir.path()).closing(usual), usual);
     }
 }

@@ -24,8 +24,9 @@ use super::report::Report;
 type Test = fn(&Bench) -> Result<()>;
 
 /// All of them, by name.
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 6] = [
     ("run-xfstests/verdicts", verdicts),
+    ("run-xfstests/between", between),
     ("run-xfstests/again", again),
     ("run-xfstests/interrupted", interrupted),
     ("run-xfstests/killed", killed),
@@ -399,61 +400,165 @@ fn again(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C: code 130, no QEMU, no result lost, and `--resume` goes on.
+/// What happens while no test runs is the fault of the one before, and costs no other test its result.
+fn between(bench: &Bench) -> Result<()> {
+    // With the crowd before it generic/014 is the last test of the agent's first run of `check`: another run follows.
+    let tests = [
+        "generic/000-*",
+        "generic/014",
+        "generic/015",
+        "generic/016",
+        "generic/017",
+    ];
+    let mut args = vec!["--timeout", "30"];
+    args.extend(tests);
+    bench.start(&args)?.ends_with(Code::SPLAT)?;
+    let run = bench.run()?;
+    ensure!(run.run.state == State::Complete, "{:?}", run.run.state);
+    let (crowd, others): (Vec<_>, Vec<_>) = run
+        .results
+        .iter()
+        .partition(|result| result.test.starts_with("generic/000-"));
+    ensure!(
+        crowd.len() == 23
+            && crowd
+                .iter()
+                .all(|it| it.status == Status::Pass && it.boot == 1),
+        "the crowd is {crowd:?}"
+    );
+    let found: Vec<_> = others
+        .iter()
+        .map(|it| (it.test.as_str(), it.status, it.boot, it.overruled))
+        .collect();
+    ensure!(
+        found
+            == [
+                ("generic/014", Status::Splat, 1, true),
+                ("generic/015", Status::Splat, 2, true),
+                ("generic/016", Status::Pass, 3, false),
+                ("generic/017", Status::Hang, 3, true),
+            ],
+        "the results are {found:?}"
+    );
+    for (test, words) in [
+        (
+            "generic/014",
+            "after its end: WARNING: CPU: 0 PID: 1 at stub/suite.c:14",
+        ),
+        ("generic/015", "WARNING: CPU: 0 PID: 1 at stub/suite.c:15"),
+        (
+            "generic/017",
+            "after its end: the suite does not end after its last test",
+        ),
+    ] {
+        let reason = result(&run, test)?.reason.as_deref().unwrap_or_default();
+        ensure!(reason.starts_with(words), "{test}: {reason}");
+    }
+    let files = &result(&run, "generic/017")?.files;
+    ensure!(
+        files.iter().any(|path| path.ends_with("dump")),
+        "the kernel was not asked what it waits for: {files:?}"
+    );
+    Ok(())
+}
+
+/// Ctrl-C: code 130, no QEMU, no result lost, and `--resume` goes on, as it began: here with a guest for each test, and the
+/// disks of those that go bad.
 fn interrupted(bench: &Bench) -> Result<()> {
-    let tests = ["generic/001", "generic/009", "generic/010"];
-    let mut runner = bench.start(&tests)?;
+    let (fail, pass) = (Status::Fail, Status::Pass);
+    let mut runner = bench.start(&["--keep", "generic/002", "generic/010", "generic/011"])?;
     bench.console_says(SLOW, &mut runner)?;
     let qemus = runner.qemus()?;
     ensure!(!qemus.is_empty(), "there is no QEMU to leave behind");
     kill_process(runner.pid()?, Signal::INT)?;
     runner.ends_with(Code::INTERRUPTED)?;
     gone(&qemus)?;
-    goes_on(bench)
+    let disks = || -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(kept::find(bench.results.path(), "latest")?)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.retain(|name| name.starts_with("disks-"));
+        names.sort();
+        Ok(names)
+    };
+    // Not those of the test that did not end.
+    ensure!(disks()? == ["disks-1"], "kept {:?}", disks()?);
+    let after = goes_on(
+        bench,
+        &[("generic/002", fail)],
+        Code::TEST_FAILED,
+        &[
+            ("generic/002", fail),
+            ("generic/010", pass),
+            ("generic/011", fail),
+        ],
+    )?;
+    let boots: Vec<u32> = after.results.iter().map(|result| result.boot).collect();
+    ensure!(boots == [1, 3, 4], "the guests were {boots:?}");
+    ensure!(disks()? == ["disks-1", "disks-4"], "kept {:?}", disks()?);
+    let dir = kept::find(bench.results.path(), "latest")?;
+    for disk in ["disks-1/test.img", "disks-4/test.img"] {
+        let file = fs::metadata(dir.join(disk)).context(disk)?;
+        ensure!(file.len() > 0, "{disk} is empty");
+    }
+    Ok(())
 }
 
-/// kill -9: the same, but for the code.
+/// kill -9: the same, but for the code; and in the midst of writing a result.
 fn killed(bench: &Bench) -> Result<()> {
-    let tests = ["generic/001", "generic/009", "generic/010"];
-    let mut runner = bench.start(&tests)?;
+    let pass = Status::Pass;
+    let mut runner = bench.start(&["generic/001", "generic/009", "generic/010"])?;
     bench.console_says(SLOW, &mut runner)?;
     let qemus = runner.qemus()?;
     ensure!(!qemus.is_empty(), "there is no QEMU to leave behind");
     kill_process(runner.pid()?, Signal::KILL)?;
     ensure!(runner.wait()? == 128 + 9);
     gone(&qemus)?;
-    goes_on(bench)
-}
-
-/// After generic/001 and 009 have ended and 010 has not.
-fn goes_on(bench: &Bench) -> Result<()> {
-    let pass = Status::Pass;
-    let before = bench.run()?;
-    statuses(&before, &[("generic/001", pass), ("generic/009", pass)])?;
-    ensure!(
-        before.run.state == State::Interrupted,
-        "{:?}",
-        before.run.state
-    );
-    bench.start(&["--resume"])?.ends_with(Code::PASSED)?;
-    let after = bench.run()?;
-    ensure!(after.run.id == before.run.id, "another run was begun");
-    ensure!(after.run.state == State::Complete, "{:?}", after.run.state);
-    statuses(
-        &after,
+    let journal = kept::find(bench.results.path(), "latest")?.join("results.jsonl");
+    let text = fs::read_to_string(&journal)?;
+    let last = text.lines().last().context("no result was kept")?;
+    let torn = last.replace("generic/009", "generic/010");
+    fs::write(&journal, text + &torn[..torn.len() / 2])?;
+    goes_on(
+        bench,
+        &[("generic/001", pass), ("generic/009", pass)],
+        Code::PASSED,
         &[
             ("generic/001", pass),
             ("generic/009", pass),
             ("generic/010", pass),
         ],
     )?;
-    for test in ["generic/001", "generic/009"] {
+    Ok(())
+}
+
+/// Resumes the newest run, which has been cut short after these results, and asks for its code and for all results.
+fn goes_on(
+    bench: &Bench,
+    had: &[(&str, Status)],
+    code: Code,
+    expected: &[(&str, Status)],
+) -> Result<Run> {
+    let before = bench.run()?;
+    statuses(&before, had)?;
+    ensure!(
+        before.run.state == State::Interrupted,
+        "{:?}",
+        before.run.state
+    );
+    bench.start(&["--resume"])?.ends_with(code)?;
+    let after = bench.run()?;
+    ensure!(after.run.id == before.run.id, "another run was begun");
+    ensure!(after.run.state == State::Complete, "{:?}", after.run.state);
+    statuses(&after, expected)?;
+    for (test, _) in had {
         ensure!(
             result(&after, test)? == result(&before, test)?,
             "{test} was run again"
         );
     }
-    Ok(())
+    Ok(after)
 }
 
 /// A few tests of the real suite, where there is one.

@@ -75,7 +75,8 @@ impl Watch<'_, '_> {
 
     fn ended(&mut self, test: &SuiteTest) -> Result<Flow> {
         self.running = None;
-        self.deadline = Some(Instant::now() + self.runner.guest.accel.scale(CLOSING));
+        let closing = self.runner.guest.accel.scale(CLOSING);
+        self.deadline = Some(Instant::now() + lock(self.runner.clocks).closing(closing));
         let Verdict {
             status,
             reason,
