@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Writes a made-up run of 700 tests on two configurations with all its documents, to look at them:
+//! Writes a made-up run of 700 tests on three configurations, one of them broken, with all its documents, to look at them:
 //! `cargo run -p notblk-results --example page -- DIR [TESTS]`. The same every time.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use notblk_results::{
 };
 
 const CONFIGS: [&str; 2] = ["notblk", "ext4-noextent-nojournal"];
+/// One that could not be run.
+const BROKEN: &str = "notblk-1k";
 
 /// A generator of numbers that look random.
 struct Dice(u64);
@@ -52,8 +54,12 @@ fn main() -> Result<()> {
             store.append(&result(&store, config, test, fate, &mut dice)?)?;
         }
     }
+    store.mark_broken(
+        BROKEN,
+        "mount -t notblk /dev/vdb: wrong fs type, bad option, bad superblock",
+    )?;
     store.update_run(|run| {
-        run.state = State::Complete;
+        run.state = State::Interrupted;
         run.ended = Some("2026-11-23T01:02:03Z".into());
         run.wall_secs = 6421.0;
     })?;
@@ -71,7 +77,12 @@ fn info(tests: &[String]) -> RunInfo {
     let config = |name: &&str| ConfigInfo {
         name: name.to_string(),
         fstyp: "ext2".into(),
-        driver: if *name == "notblk" { "notblk" } else { "ext4" }.into(),
+        driver: if name.starts_with("notblk") {
+            "notblk"
+        } else {
+            "ext4"
+        }
+        .into(),
         env: BTreeMap::from([
             (
                 "MKFS_OPTIONS".into(),
@@ -113,7 +124,7 @@ fn info(tests: &[String]) -> RunInfo {
             path: "/src/xfstests".into(),
             version: "v2026.11.09".into(),
         },
-        configs: CONFIGS.iter().map(config).collect(),
+        configs: CONFIGS.iter().chain([&BROKEN]).map(config).collect(),
         baseline: Some(CONFIGS[1].into()),
         rounds: 1,
         wall_secs: 0.0,
@@ -169,8 +180,8 @@ fn result(
             Bug::Kernel,
             "statx reports no birth time for 128-byte inodes",
         )),
-        212..217 if ours => Some((Expect::Fail, Bug::Notblk, "FIEMAP is not there yet")),
-        217 if ours => Some((Expect::Flaky(0.3), Bug::Suite, "counts on the host's speed")),
+        212..216 if ours => Some((Expect::Fail, Bug::Notblk, "FIEMAP is not there yet")),
+        216..224 if ours => Some((Expect::Flaky(0.3), Bug::Suite, "counts on the host's speed")),
         500..502 if ours => Some((
             Expect::Fail,
             Bug::Format,
@@ -184,8 +195,8 @@ fn result(
         reason: reason.into(),
         link: "https://lore.kernel.org/linux-ext4/".into(),
     });
-    if fate == 217 && ours {
-        result.attempts = vec![Status::Fail, Status::Pass, Status::Pass, Status::Fail];
+    if (216..224).contains(&fate) && ours {
+        result.attempts = vec![Status::Fail; 7];
     }
     if status == Status::Fail {
         result.output = format!("- output mismatch (see results/{test}.out.bad)\n    --- tests/{test}.out\t2026-11-09 10:00:00\n    +++ results/{test}.out.bad\t2026-11-22 23:40:11\n    @@ -1,5 +1,6 @@\n     QA output created by {test}\n    -wrote 65536/65536 bytes at offset 1048576\n    -64 KiB, 1 ops; and so on\n    +pwrite: Input/output error\n    +<script>alert('a guest wrote this')</script>\n     Silence is golden\n    ...\n    (Run 'diff -u tests/{test}.out results/{test}.out.bad'  to see the entire diff)\n");

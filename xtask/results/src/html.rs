@@ -7,10 +7,10 @@
 
 use std::fmt::Write;
 
-use crate::outcome::Column;
 use crate::text::{counted, duration};
-use crate::{Baseline, Class, Comparison, Run, State, Status};
+use crate::{Baseline, Class, Comparison, Run, Status};
 
+mod banner;
 mod details;
 mod escape;
 mod rows;
@@ -34,7 +34,7 @@ pub fn page(run: &Run, baseline: Option<&Baseline>) -> String {
             ("style", STYLE),
             ("script", SCRIPT),
             ("id", &text(&run.run.id)),
-            ("state", &state(run)),
+            ("state", &banner::state(run)),
             ("facts", &facts(run)),
             ("bars", &bars(&page)),
             ("comparisons", &comparisons(&page)),
@@ -58,36 +58,6 @@ fn width(columns: usize) -> &'static str {
         4..=6 => "many",
         _ => "crowd",
     }
-}
-
-/// Banners over a run that did not come to its end: one for each configuration or shard that is missing as a whole, and
-/// one for single results.
-fn state(run: &Run) -> String {
-    let faults = run.run.faults();
-    let banner = |fault: &String| format!("<p class=\"banner bad\">{}</p>", text(fault));
-    faults.iter().map(banner).collect::<String>() + &left(run, !faults.is_empty())
-}
-
-/// The banner of single results. Where it is `explained` why there are none, only those that are left are worth a word.
-fn left(run: &Run, explained: bool) -> String {
-    let left: usize = run
-        .config_names()
-        .map(|config| Column { run, config }.left())
-        .sum();
-    let said = match (run.run.state, left) {
-        (State::Complete, 0) => return String::new(),
-        (State::Interrupted, 0) if explained => return String::new(),
-        (State::Complete, _) => "This run ended before all of its tests had run".to_owned(),
-        (State::Running, _) => "This run goes on".to_owned(),
-        (State::Interrupted, _) => format!(
-            "This run was interrupted; <code>cargo xtask run-xfstests --resume {}</code> goes on",
-            text(&run.run.id)
-        ),
-    };
-    format!(
-        "<p class=\"banner\">{said}: {} missing.</p>",
-        counted(left, "result")
-    )
 }
 
 /// What was run, when, and on what.
@@ -288,7 +258,7 @@ fn head(page: &Page) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fake, Bug, Expect};
+    use crate::{fake, Bug, Expect, State};
 
     /// A run whose every text, wherever it may come from, tries to leave its place.
     fn evil() -> Run {

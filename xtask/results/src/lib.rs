@@ -12,6 +12,7 @@ pub mod clock;
 pub mod compare;
 mod documents;
 mod files;
+pub mod flaky;
 pub mod html;
 mod journal;
 pub mod junit;

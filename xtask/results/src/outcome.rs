@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::flaky::Contradiction;
 use crate::{Bug, Expect, Run, Status, TestResult};
 
 /// One configuration of one run: a column to compare with another.
@@ -143,6 +144,9 @@ impl<'a> Outcome<'a> {
         }
         if let (bad, ran @ 2..) = self.tally() {
             marks.push(format!("{bad} of {ran} bad"));
+        }
+        if let Some(found) = Contradiction::of(self) {
+            marks.push(found.in_words());
         }
         if shown.overruled {
             marks.push("the suite itself says pass".to_owned());

@@ -34,6 +34,8 @@ pub fn shorten(text: &str, width: usize) -> String {
 
 /// A time in at most nine characters: `0.3 s`, `59.9 s`, `4 m 05 s`, `12 h 40 m`.
 pub fn duration(secs: f64) -> String {
+    // The sum of no times at all is minus zero.
+    let secs = secs + 0.0;
     let whole = secs.round() as u64;
     match whole {
         _ if secs < 59.95 => format!("{secs:.1} s"),
@@ -93,6 +95,7 @@ mod tests {
     fn times_are_short() {
         let cases = [
             (0.0, "0.0 s"),
+            ([].iter().sum(), "0.0 s"),
             (59.94, "59.9 s"),
             (59.96, "1 m 00 s"),
             (245.2, "4 m 05 s"),

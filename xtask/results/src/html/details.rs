@@ -8,6 +8,7 @@ use notblk_protocol::splat;
 
 use super::escape::{link, text, web};
 use super::rows::{Page, PageColumn};
+use crate::flaky::Contradiction;
 use crate::outcome::{whose, Outcome};
 use crate::text::{counted, duration, shorten};
 use crate::{Expect, Status, TestResult};
@@ -51,6 +52,10 @@ pub fn details(html: &mut String, page: &Page, test: &str, limits: &Limits) {
 /// One configuration.
 fn side(html: &mut String, column: &PageColumn, outcome: &Outcome, limits: &Limits) {
     html.push_str("<div class=\"side\">");
+    if let Some(found) = Contradiction::of(outcome) {
+        let label = text(&column.label);
+        let _ = write!(html, "<p>On {label} {}.</p>", found.in_words());
+    }
     let many = outcome.rounds.len() > 1;
     for result in &outcome.rounds {
         let round = match many {

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::details::{details, Limits};
 use super::escape::text;
+use crate::flaky::Contradiction;
 use crate::outcome::{Outcome, Verdict};
 use crate::text::{duration, one_line};
 use crate::{Baseline, Class, Column, Comparison, Run};
@@ -46,7 +47,7 @@ struct Flag {
     has: fn(&Outcome) -> bool,
 }
 
-const FLAGS: [Flag; 4] = [
+const FLAGS: [Flag; 5] = [
     Flag {
         key: "unexpected",
         title: "unexpected failures",
@@ -66,6 +67,11 @@ const FLAGS: [Flag; 4] = [
         key: "flaky",
         title: "bad now and then",
         has: is_flaky,
+    },
+    Flag {
+        key: "rate",
+        title: "not as flaky as declared",
+        has: |o| Contradiction::of(o).is_some(),
     },
 ];
 
@@ -257,6 +263,7 @@ impl<'a> Page<'a> {
             let mark = match flag {
                 "ours" => "known bug of notblk",
                 "surprise" => "passes unexpectedly",
+                "rate" => "not as flaky as declared",
                 _ => continue,
             };
             let _ = write!(marks, "<em class=\"m-{flag}\">{mark}</em>");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{wrap, Grid, Paint, WIDTH};
+use crate::flaky::Contradiction;
 use crate::outcome::{whose, Verdict};
 use crate::text::{counted, duration, one_line, shorten};
 use crate::{Baseline, Class, Column, Comparison, Outcome, Run, Status};
@@ -180,6 +181,7 @@ fn tests_count(list: &str) -> usize {
 /// What the exclusions said that a reader must see: our own bugs whatever came of them, and passes that they do not expect.
 fn expectations(run: &Run, paint: Paint) -> String {
     let mut ours: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut rates = String::new();
     let mut surprises: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for config in run.config_names() {
         for (test, outcome) in (Column { run, config }).outcomes() {
@@ -197,6 +199,10 @@ fn expectations(run: &Run, paint: Paint) -> String {
                     )
                 ));
             }
+            if let Some(found) = Contradiction::of(&outcome) {
+                let line = format!("  {test:<13} on {config}: {}", found.in_words());
+                let _ = writeln!(rates, "{}", shorten(&line, WIDTH));
+            }
             if outcome.is_unexpected_pass() {
                 let why = format!("{}: {}", whose(expected.bug), one_line(&expected.reason));
                 surprises.entry((test, why)).or_default().push(config);
@@ -204,6 +210,10 @@ fn expectations(run: &Run, paint: Paint) -> String {
         }
     }
     let mut text = String::new();
+    if !rates.is_empty() {
+        let heading = paint.heading("not as flaky as declared; the exclusions need a look");
+        let _ = write!(text, "\n{heading}\n{rates}");
+    }
     for (config, lines) in ours {
         let heading = format!("known bugs of notblk on {config} ({})", lines.len());
         let _ = write!(text, "\n{}\n{}", paint.heading(&heading), lines.concat());
@@ -335,6 +345,22 @@ mod tests {
             text.contains("  generic/004   on notblk; expected: a bug of notblk: it says why\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_flaky_rate_is_only_contradicted_by_many_rounds() {
+        let said = |ends: &[Status]| {
+            let mut run = fake::rounds("generic/001", ends);
+            for result in &mut run.results {
+                result.expected = Some(fake::expectation(Expect::Flaky(0.1), Bug::Suite));
+            }
+            summary(&run, None, Paint(false))
+        };
+        let line = "\nnot as flaky as declared; the exclusions need a look\n  \
+            generic/001   on notblk: bad 8 times of 8, which contradicts flaky(0.1)\n";
+        let text = said(&[Status::Fail; 8]);
+        assert!(text.contains(line), "{text}");
+        assert!(!said(&[Status::Fail]).contains("contradicts"));
     }
 
     #[test]
