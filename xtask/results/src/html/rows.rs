@@ -70,7 +70,7 @@ const FLAGS: [Flag; 5] = [
     },
     Flag {
         key: "rate",
-        title: "not as flaky as declared",
+        title: "flaky rate contradicted",
         has: |o| Contradiction::of(o).is_some(),
     },
 ];
@@ -263,7 +263,7 @@ impl<'a> Page<'a> {
             let mark = match flag {
                 "ours" => "known bug of notblk",
                 "surprise" => "passes unexpectedly",
-                "rate" => "not as flaky as declared",
+                "rate" => "flaky rate contradicted",
                 _ => continue,
             };
             let _ = write!(marks, "<em class=\"m-{flag}\">{mark}</em>");

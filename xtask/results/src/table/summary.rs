@@ -211,7 +211,8 @@ fn expectations(run: &Run, paint: Paint) -> String {
     }
     let mut text = String::new();
     if !rates.is_empty() {
-        let heading = paint.heading("not as flaky as declared; the exclusions need a look");
+        let heading =
+            paint.heading("flaky rates that are contradicted; the exclusions need a look");
         let _ = write!(text, "\n{heading}\n{rates}");
     }
     for (config, lines) in ours {
@@ -356,7 +357,7 @@ mod tests {
             }
             summary(&run, None, Paint(false))
         };
-        let line = "\nnot as flaky as declared; the exclusions need a look\n  \
+        let line = "\nflaky rates that are contradicted; the exclusions need a look\n  \
             generic/001   on notblk: bad 8 times of 8, which contradicts flaky(0.1)\n";
         let text = said(&[Status::Fail; 8]);
         assert!(text.contains(line), "{text}");
