@@ -139,6 +139,7 @@ impl Guest {
             name,
             log: None,
             accel: self.accel,
+            cmdline: "",
             memory: self.args.memory,
             drives: vec![Drive::memory("disk", DISK), Drive::memory("second", DISK)],
             shares: Vec::new(),

@@ -16,10 +16,11 @@ mod running;
 mod sysrq;
 mod watch;
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -45,6 +46,10 @@ const TICK: Duration = Duration::from_millis(100);
 const POWER_OFF: Duration = Duration::from_secs(20);
 /// How many lines of the console are shown after a failure.
 const TAIL: usize = 25;
+/// How many lines of a splat that only the console has.
+const SPLAT: usize = 60;
+/// What is held of a line of the console, in bytes.
+const LINE: u64 = 16 << 10;
 
 /// A guest to boot.
 pub struct Machine<'a> {
@@ -60,6 +65,8 @@ pub struct Machine<'a> {
     pub log: Option<PathBuf>,
     /// What runs it.
     pub accel: Accel,
+    /// More words for its kernel's command line.
+    pub cmdline: &'a str,
     /// Memory in MiB.
     pub memory: u32,
     /// Its disks, in the order of their names there: vda, vdb, ...
@@ -73,6 +80,9 @@ pub struct Machine<'a> {
     /// The terminal is the guest's serial console.
     pub interactive: bool,
 }
+
+/// What the console of a guest may say, in bytes. One that says more says one thing for ever, and would fill the host's disk.
+const CONSOLE: u64 = 256 << 20;
 
 /// How a boot ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,6 +219,9 @@ pub fn run(
         if observer.stops() {
             break End::Stopped;
         }
+        if !machine.interactive && sysrq::length(&log) > CONSOLE {
+            break End::Hung(format!("its console has said {} MiB", CONSOLE >> 20));
+        }
         // What has been said already is heard first: it may have been we who were not there to listen.
         let line = match lines.recv_timeout(TICK) {
             Ok(line) => line,
@@ -273,16 +286,14 @@ pub fn run(
     }
     running.end();
 
-    let text = std::fs::read(&log).unwrap_or_default();
-    let text = match &end {
-        End::Hung(_) => &text[..said.min(text.len())],
-        _ => &text[..],
+    let until = match &end {
+        End::Hung(_) => said,
+        _ => u64::MAX,
     };
-    let all = sysrq::lines(&String::from_utf8_lossy(text));
+    let (splat, console) = look_at(&log, until);
     if splats.is_empty() && !matches!(end, End::Done | End::Stopped) {
-        splats.extend(console_splat(&all));
+        splats.extend(splat);
     }
-    let console = all[all.len().saturating_sub(TAIL)..].to_vec();
     Ok(Outcome {
         end,
         splats,
@@ -359,10 +370,38 @@ fn follow(stream: UnixStream) -> Receiver<String> {
     receiver
 }
 
-/// The lines from the first splat on, as the console has them.
-fn console_splat(lines: &[String]) -> Option<Vec<String>> {
-    let first = lines.iter().position(|line| splat::is_splat(line))?;
-    Some(lines[first..].iter().take(60).cloned().collect())
+/// The lines from the first splat on in the console's first `until` bytes, and the last lines there. However long it is, no
+/// more of it than these is held at a time.
+fn look_at(log: &Path, until: u64) -> (Option<Vec<String>>, Vec<String>) {
+    let Ok(file) = File::open(log) else {
+        return (None, Vec::new());
+    };
+    let mut reader = BufReader::new(file.take(until));
+    let mut report: Option<Vec<String>> = None;
+    let mut tail = VecDeque::new();
+    loop {
+        let mut line = Vec::new();
+        // A line without an end comes in pieces.
+        match (&mut reader).take(LINE).read_until(b'\n', &mut line) {
+            Ok(length) if length > 0 => {}
+            _ => return (report, tail.into()),
+        }
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if line.is_empty() {
+            continue;
+        }
+        if report.is_none() && splat::is_splat(line) {
+            report = Some(Vec::new());
+        }
+        if let Some(report) = report.as_mut().filter(|report| report.len() < SPLAT) {
+            report.push(line.to_owned());
+        }
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(line.to_owned());
+    }
 }
 
 #[cfg(test)]
@@ -371,13 +410,37 @@ mod tests {
 
     #[test]
     fn a_panic_is_found_on_the_console() {
-        let lines = [
-            "[ 1.0] notblk: mounted",
-            "[ 2.0] Kernel panic - not syncing: x",
-            "[ 2.1] CPU: 0",
-        ]
-        .map(str::to_owned);
-        assert_eq!(console_splat(&lines).unwrap().len(), 2);
-        assert_eq!(console_splat(&lines[..1]), None);
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("console");
+        let before = "[ 1.0] notblk: mounted\r\n";
+        let text = format!("{before}\r\n[ 2.0] Kernel panic - not syncing: x\r\n[ 2.1] CPU: 0");
+        std::fs::write(&log, text).unwrap();
+        let (splat, tail) = look_at(&log, u64::MAX);
+        assert_eq!(splat.unwrap().len(), 2);
+        assert_eq!(tail.len(), 3);
+        assert_eq!(tail[2], "[ 2.1] CPU: 0");
+        let (splat, tail) = look_at(&log, before.len() as u64);
+        assert_eq!((splat, tail), (None, vec![before.trim_end().to_owned()]));
+    }
+
+    #[test]
+    fn of_a_long_console_little_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("console");
+        let mut file = File::create(&log).unwrap();
+        writeln!(file, "WARNING: the first").unwrap();
+        for number in 0..1000 {
+            writeln!(file, "line {number}").unwrap();
+        }
+        write!(file, "{}", "x".repeat(3 * LINE as usize)).unwrap();
+        let (splat, tail) = look_at(&log, u64::MAX);
+        let splat = splat.unwrap();
+        assert_eq!(
+            (splat.len(), splat[0].as_str()),
+            (SPLAT, "WARNING: the first")
+        );
+        assert_eq!(tail.len(), TAIL);
+        assert_eq!(tail[TAIL - 4], "line 999");
+        assert!(tail.iter().all(|line| line.len() <= LINE as usize));
     }
 }

@@ -24,6 +24,10 @@ use crate::vm::{self, Accel, Backing, Drive, Machine, Observer, Outcome, Share};
 /// What the agent loads before it has the kernel's own directory of modules.
 const MODULES: &[&str] = &["erofs", "overlay", "9p", "9pnet_virtio"];
 
+/// A test may make its kernel say more at once than the usual buffer holds; what is overwritten before the agent reads it is
+/// lost.
+const CMDLINE: &str = "log_buf_len=4M";
+
 /// All that the guests of a run have in common.
 pub struct SuiteGuest {
     /// The kernel that boots.
@@ -160,6 +164,7 @@ impl SuiteGuest {
             initramfs: &self.initramfs,
             name: order.name,
             accel: self.accel,
+            cmdline: CMDLINE,
             memory: self.memory(order.config),
             cpus: self.cpus,
             limit: None,

@@ -6,6 +6,8 @@
 //! has warned), the test that was running gets its result and the rest of the part another guest. So a dead guest costs at
 //! most the running test, and a test that always kills its guest cannot keep the others from being run.
 
+mod ends;
+mod log;
 mod watch;
 
 use std::collections::VecDeque;
@@ -25,6 +27,7 @@ use super::repeat::Repeat;
 use crate::context::Ctx;
 use crate::interrupt;
 use crate::vm::{End, Outcome};
+use log::RunningLog;
 use watch::Watch;
 
 /// How many guests in a row may end before their first test, until that is taken for the host's fault.
@@ -212,7 +215,7 @@ impl Runner<'_> {
             running: None,
             deadline: None,
             last: None,
-            log: Vec::new(),
+            log: RunningLog::default(),
             bad: false,
             reboot_due: false,
             claimed: Vec::new(),
@@ -248,7 +251,7 @@ impl Runner<'_> {
         let ending = Ending {
             boot,
             running: running.map(|(test, began)| (test, began.elapsed())),
-            log,
+            log: log.into_lines(),
             last,
             claimed,
         };

@@ -89,7 +89,7 @@ pub fn command(machine: &Machine, agent: &UnixStream, log: &File, dir: &Path) ->
             "-initrd",
             &path_of(&initramfs)?,
             "-append",
-            &format!("{CMDLINE}{more}"),
+            &format!("{CMDLINE}{more} {}", machine.cmdline),
         ]);
     let mut files: Files = vec![initramfs.into()];
 

@@ -7,7 +7,7 @@
 //! and reads what we say from a pipe. The answer goes to the console's log like everything that the kernel says.
 
 use std::fs;
-use std::io::{PipeWriter, Write};
+use std::io::{PipeWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const QUESTIONS: [(u8, Duration); 4] = [
 const BEGIN: Duration = Duration::from_secs(4);
 /// How long all answers may take.
 const ALL: Duration = Duration::from_secs(25);
+/// What is kept of the answers, in bytes. All tasks of a busy guest take a tenth of it.
+const DUMP: u64 = 16 << 20;
 /// How often the log is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -50,13 +52,23 @@ pub fn ask(keys: &mut PipeWriter, log: &Path) -> Result<Vec<String>> {
             break;
         }
     }
-    let text = fs::read(log).unwrap_or_default();
-    let answer = text.get(begin..).unwrap_or_default();
-    Ok(lines(&String::from_utf8_lossy(answer)))
+    Ok(lines(&String::from_utf8_lossy(&answer(log, begin))))
+}
+
+/// What the log has from there on: all of any honest answer, and no more than so much where the guest spews.
+fn answer(log: &Path, begin: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(begin))?;
+        file.take(DUMP).read_to_end(&mut bytes)
+    });
+    // What cannot be read is missing in the dump; the log itself is kept.
+    let _ = read;
+    bytes
 }
 
 /// Waits until something was added to the log and then nothing for a while, or until it is too late.
-fn wait_for_quiet(log: &Path, before: usize, quiet: Duration, until: Instant) -> Result<()> {
+fn wait_for_quiet(log: &Path, before: u64, quiet: Duration, until: Instant) -> Result<()> {
     let mut last = before;
     let mut since = Instant::now();
     while Instant::now() < until {
@@ -75,12 +87,12 @@ fn wait_for_quiet(log: &Path, before: usize, quiet: Duration, until: Instant) ->
 }
 
 /// The length of the log.
-pub fn length(log: &Path) -> usize {
-    fs::metadata(log).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(0))
+pub fn length(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |meta| meta.len())
 }
 
 /// The lines of a console's text that hold anything.
-pub fn lines(text: &str) -> Vec<String> {
+fn lines(text: &str) -> Vec<String> {
     text.lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty())
@@ -91,7 +103,6 @@ pub fn lines(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     #[test]
     fn every_question_is_asked_and_every_answer_kept() {
@@ -114,6 +125,17 @@ mod tests {
         drop(writer);
         assert_eq!(guest.join().unwrap(), b"\x01b9\x01bw\x01bl\x01bt");
         assert_eq!(answer, ["sysrq: 9", "sysrq: w", "sysrq: l", "sysrq: t"]);
+    }
+
+    #[test]
+    fn an_answer_without_end_has_one_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("console");
+        fs::write(&log, "before\nafter\n").unwrap();
+        assert_eq!(answer(&log, 7), b"after\n");
+        let file = fs::File::options().write(true).open(&log).unwrap();
+        file.set_len(DUMP * 2).unwrap();
+        assert_eq!(answer(&log, 7).len() as u64, DUMP);
     }
 
     #[test]

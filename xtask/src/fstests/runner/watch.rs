@@ -9,6 +9,7 @@ use anyhow::{ensure, Result};
 use notblk_protocol::{Event, SuiteTest};
 use notblk_results::TestResult;
 
+use super::log::RunningLog;
 use super::{gravity, lock, Part, Runner};
 use crate::fstests::verdict::{self, Verdict};
 use crate::ui::Step;
@@ -33,7 +34,7 @@ pub(super) struct Watch<'a, 'r> {
     /// The last result: a further attempt at the test (`-L`) is added to it.
     pub last: Option<TestResult>,
     /// The kernel's log since the running test began.
-    pub log: Vec<String>,
+    pub log: RunningLog,
     /// A result in this guest was bad.
     pub bad: bool,
     /// No other test should be run in this guest.
@@ -46,9 +47,17 @@ pub(super) struct Watch<'a, 'r> {
 
 impl Watch<'_, '_> {
     fn begins(&mut self, test: &str) -> Flow {
+        let early = self.log.begins(test);
         match &self.last {
             // What came after its end is blamed on it by whoever ends the guest.
             Some(last) if last.test != test && (self.reboot_due || !self.unclaimed.is_empty()) => {
+                for line in early {
+                    let ui = self.step.ui();
+                    ui.warn(&format!(
+                        "the kernel reported, in {test}, which is run again: {line}"
+                    ));
+                    self.claimed.push(line);
+                }
                 return Flow::Stop;
             }
             Some(_) => {}
@@ -60,6 +69,7 @@ impl Watch<'_, '_> {
                 }
             }
         }
+        self.unclaimed.extend(early);
         let config = &self.runner.configs[self.part.config].name;
         let (known, limit) = {
             let clocks = lock(self.runner.clocks);
@@ -68,7 +78,6 @@ impl Watch<'_, '_> {
         let now = Instant::now();
         self.running = Some((test.to_owned(), now));
         self.deadline = Some(now + limit);
-        self.log.clear();
         self.runner.live.begins(self.step, config, test, known);
         Flow::Go
     }
@@ -165,9 +174,10 @@ impl Observer for Watch<'_, '_> {
             Event::SuiteEnd(test) => return self.ended(test),
             Event::Splat { lines } => {
                 let first = lines.first().filter(|line| !self.claimed.contains(line));
+                let first = first.filter(|line| !self.log.keeps_splat(line));
                 self.unclaimed.extend(first.cloned());
             }
-            Event::Log { lines } => self.log.extend_from_slice(lines),
+            Event::Log { lines } => lines.iter().for_each(|line| self.log.push(line)),
             _ => {}
         }
         Ok(Flow::Go)
