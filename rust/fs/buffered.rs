@@ -6,6 +6,7 @@
 use super::{direct, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
+    errno::EOPNOTSUPP,
     file,
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,

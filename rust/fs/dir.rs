@@ -17,6 +17,7 @@ use crate::{
     },
     vfs::{
         dir::{DirentType, Emitter},
+        errno::EUCLEAN,
         Buffer, Exclusive, Shared,
     },
 };

@@ -5,7 +5,10 @@
 //! C: `ext2_error`; `EFSCORRUPTED` is another name of `EUCLEAN`.
 
 use super::{options::Errors, SuperBlock};
-use crate::format::{corrupt::Corrupt, features::Names};
+use crate::{
+    format::{corrupt::Corrupt, features::Names},
+    vfs::errno::EUCLEAN,
+};
 use kernel::{fmt, prelude::*};
 
 /// Reports damage, remembers it for the superblock's state, and answers `EUCLEAN`.

@@ -13,7 +13,7 @@ use crate::{
         geometry::Geometry,
         group::RawGroupDesc,
     },
-    vfs::{super_block::New, Buffer},
+    vfs::{errno::EUCLEAN, super_block::New, Buffer},
 };
 use kernel::prelude::*;
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     format::{bitmap, inode::FL_INHERITED, inode::FL_TOPDIR},
-    vfs::{dir::Creation, inode::New},
+    vfs::{dir::Creation, errno::EUCLEAN, inode::New},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;

@@ -16,6 +16,7 @@ use crate::{
         time::{self, DiskTime},
     },
     vfs::{
+        errno::ESTALE,
         inode::{Fields, Flags, Iget, Kind, New, Times},
         Buffer, InodeRef,
     },

@@ -16,7 +16,7 @@ use crate::{
         indirect::{self, Path},
         inode::N_BLOCKS,
     },
-    vfs::Buffer,
+    vfs::{errno::EUCLEAN, Buffer},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U32;

@@ -11,6 +11,7 @@ use crate::{
     vfs::{
         self,
         dir::{Creation, Emitter, RenameSide},
+        errno::{ENAMETOOLONG, ENOTEMPTY, ESTALE},
         inode::{Kind, New},
         Exclusive, InodeRef, Shared,
     },

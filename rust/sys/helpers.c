@@ -271,10 +271,15 @@ bool notblk_inode_is_new(struct inode *inode)
 	return inode_state_read_once(inode) & I_NEW;
 }
 
+#ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode)
 {
 	set_inode_metadata_writeback(inode);
 }
+#define NOTBLK_I_METADATA_WRITEBACK I_METADATA_WRITEBACK
+#else
+#define NOTBLK_I_METADATA_WRITEBACK 0
+#endif
 
 int notblk_i_dirty(void)
 {
@@ -283,7 +288,7 @@ int notblk_i_dirty(void)
 
 bool notblk_datasync_dirty(struct inode *inode)
 {
-	return inode_state_read_once(inode) & (I_DIRTY_DATASYNC | I_SYNC | I_METADATA_WRITEBACK);
+	return inode_state_read_once(inode) & (I_DIRTY_DATASYNC | I_SYNC | NOTBLK_I_METADATA_WRITEBACK);
 }
 
 bool notblk_is_sync(struct inode *inode)
@@ -326,9 +331,9 @@ void notblk_mapping_set_large_folios(struct address_space *mapping)
 	mapping_set_large_folios(mapping);
 }
 
-bool notblk_wbc_for_sync(const struct writeback_control *wbc)
+bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc)
 {
-	return wbc->sync_mode == WB_SYNC_ALL;
+	return wbc->sync_mode == WB_SYNC_ALL && !wbc->for_sync;
 }
 
 struct inode *notblk_d_inode(const struct dentry *dentry)
@@ -386,6 +391,12 @@ void notblk_folio_unlock_put(struct folio *folio)
 bool notblk_is_err(const void *ptr)
 {
 	return IS_ERR(ptr);
+}
+
+int notblk_iomap_iter_next(const struct iomap_iter *iter, struct iomap *iomap, struct iomap *srcmap,
+			   iomap_iter_begin_fn begin, iomap_iter_end_fn end)
+{
+	return iomap_iter_next(iter, iomap, srcmap, begin, end);
 }
 
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops)

@@ -79,7 +79,9 @@ void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
 bool notblk_inode_is_new(struct inode *inode);
+#ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode);
+#endif
 int notblk_i_dirty(void);
 bool notblk_datasync_dirty(struct inode *inode);
 bool notblk_is_sync(struct inode *inode);
@@ -90,7 +92,7 @@ u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
 void notblk_mapping_set_large_folios(struct address_space *mapping);
-bool notblk_wbc_for_sync(const struct writeback_control *wbc);
+bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 
 /* linux/fs.h, linux/dcache.h: directories and names */
 struct inode *notblk_d_inode(const struct dentry *dentry);
@@ -110,6 +112,8 @@ void notblk_folio_unlock_put(struct folio *folio);
 bool notblk_is_err(const void *ptr);
 
 /* linux/iomap.h */
+int notblk_iomap_iter_next(const struct iomap_iter *iter, struct iomap *iomap, struct iomap *srcmap,
+			   iomap_iter_begin_fn begin, iomap_iter_end_fn end);
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops);
 void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops);
 

@@ -7,7 +7,7 @@
 //! Dentries stay here. The filesystem sees a directory whose `i_rwsem` is held, a name (valid during the call, since
 //! that lock keeps the dentry from moving), and inodes.
 
-use super::{file, inode::New, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
+use super::{file, inode::New, inode_sync, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
 use kernel::{error::from_result, prelude::*};
@@ -176,7 +176,7 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(bindings::generic_file_llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
-        ops.fsync = Some(bindings::simple_fsync);
+        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -228,6 +228,8 @@ impl<T: FileSystem> Table<T> {
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
         mode: bindings::umode_t,
+        // O_EXCL, which VFS has dealt with.
+        #[cfg(not(notblk_has_create_without_excl))] _excl: bool,
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
@@ -258,7 +260,7 @@ impl<T: FileSystem> Table<T> {
     ) -> *mut bindings::dentry {
         // SAFETY: by the contract.
         let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
-        // VFS leaves the file type out for directories.
+        // Before 7.3 VFS leaves the file type out for directories.
         let mode = mode | 0o040000;
         match T::mkdir(
             dir,

@@ -6,7 +6,7 @@
 
 use super::{
     dio::Completion,
-    iomap,
+    inode_sync, iomap,
     kiocb::{Io, Read, Request, Write},
     to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
@@ -78,7 +78,7 @@ impl<T: FileSystem> Table<T> {
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(Self::mmap_prepare);
         ops.open = Some(Self::open);
-        ops.fsync = Some(bindings::simple_fsync);
+        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.splice_read = Some(bindings::filemap_splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
         ops.setlease = Some(bindings::generic_setlease);

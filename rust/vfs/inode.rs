@@ -5,8 +5,8 @@
 //! C: `include/linux/fs.h`, `fs/inode.c`; `ext2_alloc_inode`, `ext2_iget`, `ext2_evict_inode` for the use.
 
 use super::{
-    address_space, dir, file, super_block::IntWrite, to_loff, to_pos, to_result, FileSystem,
-    SuperBlock,
+    address_space, dir, errno::EUCLEAN, file, inode_sync, super_block::IntWrite, to_loff, to_pos,
+    to_result, FileSystem, SuperBlock,
 };
 use crate::sys::bindings;
 use core::{
@@ -21,11 +21,12 @@ use kernel::{prelude::*, types::Opaque};
 ///
 /// # Invariants
 ///
-/// From `alloc_inode` to `free_inode`: `data` and `mmb` are initialised, `cache` is where the object came from.
+/// From `alloc_inode` to `free_inode`: `data`, `mmb` and `sync` are initialised, `cache` is where the object came from.
 #[repr(C)]
 pub(super) struct Slot<T: FileSystem> {
     data: MaybeUninit<T::InodeData>,
     mmb: Opaque<bindings::mapping_metadata_bhs>,
+    sync: inode_sync::State,
     cache: *mut bindings::kmem_cache,
     /// Target of a fast symlink (`i_link`), freed with the inode; or NULL.
     link: *mut c_char,
@@ -150,6 +151,11 @@ impl<T: FileSystem> Inode<T> {
     pub(super) fn metadata_bhs(&self) -> *mut bindings::mapping_metadata_bhs {
         // SAFETY: by invariant.
         unsafe { (*self.slot()).mmb.get() }
+    }
+
+    pub(super) fn sync_state(&self) -> &inode_sync::State {
+        // SAFETY: initialised by the invariant of `Slot`; never moved or borrowed mutably while the inode lives.
+        unsafe { &(*self.slot()).sync }
     }
 
     /// The filesystem's own data of this inode.
@@ -309,6 +315,7 @@ impl<T: FileSystem> Inode<T> {
         unsafe {
             bindings::notblk_datasync_dirty(self.as_raw())
                 || bindings::mmb_has_buffers(self.metadata_bhs())
+                || self.sync_state().is_pending()
         }
     }
 
@@ -337,12 +344,6 @@ impl<T: FileSystem> Inode<T> {
     fn has_flag(&self, flag: u32) -> bool {
         // SAFETY: valid by invariant. C reads `i_flags` without a lock too.
         unsafe { (&raw const (*self.as_raw()).i_flags).read_volatile() & flag != 0 }
-    }
-
-    /// Writes the inode and its metadata buffers and waits. C: `sync_inode_metadata(inode, 1)`.
-    pub(crate) fn sync_metadata(&self) -> Result {
-        // SAFETY: valid by invariant.
-        to_result(unsafe { bindings::sync_inode_metadata(self.as_raw(), 1) })
     }
 
     /// Writes the metadata buffers of this inode and waits. C: `mmb_sync`.
@@ -587,6 +588,20 @@ impl<T: FileSystem> Drop for New<'_, T> {
     }
 }
 
+/// Runs an initialiser.
+///
+/// # Safety
+///
+/// `place` is valid for writes of a `D`, which is never moved from there; after an error there is none.
+unsafe fn init_in_place<D>(place: *mut D, init: impl PinInit<D, Error>) -> Result {
+    #[cfg(notblk_has_raw_try_init)]
+    // SAFETY: by the contract.
+    return unsafe { pin_init::raw_try_init(place, init) };
+    #[cfg(not(notblk_has_raw_try_init))]
+    // SAFETY: by the contract.
+    return unsafe { init.__pinned_init(place) };
+}
+
 impl<T: FileSystem> Slot<T> {
     /// # Safety
     ///
@@ -614,12 +629,13 @@ impl<T: FileSystem> Slot<T> {
         unsafe {
             let inode: *mut bindings::inode = (&raw mut (*slot).inode).cast();
             let data: *mut T::InodeData = (*slot).data.as_mut_ptr();
-            if PinInit::__init(T::new_inode_data(), data).is_err() {
+            if init_in_place(data, T::new_inode_data()).is_err() {
                 bindings::kmem_cache_free(cache, slot.cast());
                 return ptr::null_mut();
             }
             (&raw mut (*slot).cache).write(cache);
             (&raw mut (*slot).link).write(ptr::null_mut());
+            (&raw mut (*slot).sync).write(inode_sync::State::new());
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
             inode
         }

@@ -123,8 +123,8 @@ impl<T: FileSystem> Table<T> {
     pub(super) const OPS: bindings::iomap_ops = {
         // SAFETY: all fields are optional function pointers, for which zero is `None`.
         let mut ops: bindings::iomap_ops = unsafe { core::mem::zeroed() };
-        ops.iomap_begin = Some(Self::iomap_begin);
-        ops.iomap_end = Some(Self::iomap_end);
+        // Not the older pair iomap_begin and iomap_end: in 7.3 nobody uses it any more.
+        ops.iomap_next = Some(Self::iomap_next);
         ops
     };
 
@@ -167,6 +167,26 @@ impl<T: FileSystem> Table<T> {
                     iomap.flags |= bindings::IOMAP_F_DIRTY as u16;
                 }
             }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `iomap_next`.
+    unsafe extern "C" fn iomap_next(
+        iter: *const bindings::iomap_iter,
+        iomap: *mut bindings::iomap,
+        srcmap: *mut bindings::iomap,
+    ) -> c_int {
+        // SAFETY: by the contract; the functions have the signatures that C asks for.
+        unsafe {
+            bindings::notblk_iomap_iter_next(
+                iter,
+                iomap,
+                srcmap,
+                Some(Self::iomap_begin),
+                Some(Self::iomap_end),
+            )
         }
     }
 

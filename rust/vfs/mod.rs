@@ -11,6 +11,7 @@
 //! | [`fs_context`] | `struct fs_context`, `fs_context_operations`, mount options |
 //! | [`super_block`] | `struct super_block`, `super_operations` |
 //! | [`inode`] | `struct inode`, `iget_locked`, `new_inode` |
+//! | [`inode_sync`] | `write_inode`, `sync_inode_metadata`, `fsync` |
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
@@ -20,6 +21,10 @@
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
+//! | [`errno`] | errnos that the kernel crate does not always name |
+//!
+//! What differs from kernel to kernel is told apart by `cfg(notblk_has_…)`, here and in `sys` only: `rust/sys/probe.sh` asks
+//! the kernel's source.
 //!
 //! # How these stay sound
 //!
@@ -34,9 +39,11 @@ pub(crate) mod address_space;
 pub(crate) mod buffer_head;
 pub(crate) mod dio;
 pub(crate) mod dir;
+pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
+mod inode_sync;
 pub(crate) mod iomap;
 pub(crate) mod kiocb;
 pub(crate) mod locked;

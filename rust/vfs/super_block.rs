@@ -4,7 +4,9 @@
 //!
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
-use super::{buffer_head::Buffer, inode, registration::Registration, FileSystem, Inode, InodeRef};
+use super::{
+    buffer_head::Buffer, inode, inode_sync, registration::Registration, FileSystem, Inode, InodeRef,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
 use kernel::{error::from_result, fmt, prelude::*, seq_file::SeqFile, types::Opaque};
@@ -344,8 +346,7 @@ impl<T: FileSystem> Table<T> {
         let mut ops: bindings::super_operations = unsafe { core::mem::zeroed() };
         ops.alloc_inode = Some(inode::Slot::<T>::alloc_inode);
         ops.free_inode = Some(inode::Slot::<T>::free_inode);
-        ops.write_inode = Some(Self::write_inode);
-        ops.sync_inode_metadata = Some(Self::sync_inode_metadata);
+        inode_sync::Table::<T>::add_to(&mut ops);
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
@@ -454,40 +455,6 @@ impl<T: FileSystem> Table<T> {
         };
         T::show_options(sb, m);
         0
-    }
-
-    /// # Safety
-    ///
-    /// Called by C with a valid inode of ours.
-    unsafe extern "C" fn write_inode(
-        inode: *mut bindings::inode,
-        _wbc: *mut bindings::writeback_control,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: by the contract.
-            T::write_inode(unsafe { Inode::<T>::from_raw(inode) })?;
-            // Tells VFS that sync_inode_metadata has something to wait for.
-            // SAFETY: by the contract.
-            unsafe { bindings::notblk_set_inode_metadata_writeback(inode) };
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// Called by C with a valid inode of ours, after `write_inode`.
-    unsafe extern "C" fn sync_inode_metadata(
-        inode: *mut bindings::inode,
-        _wbc: *mut bindings::writeback_control,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: by the contract.
-            let inode = unsafe { Inode::<T>::from_raw(inode) };
-            let buffer = T::inode_buffer(inode)?;
-            inode.sync_metadata_buffers()?;
-            buffer.sync()?;
-            Ok(0)
-        })
     }
 }
 

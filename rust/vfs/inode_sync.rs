@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How an inode gets to disk: `write_inode`, and what `fsync` waits for.
+//!
+//! C: `fs/fs-writeback.c`, `simple_fsync` in `fs/libfs.c`; `ext2_write_inode` for the use.
+//!
+//! `write_inode` copies the inode's fields to a buffer of the inode table and marks that dirty. Background write-back waits
+//! for no more than that, and the inode is clean. Whoever comes later and must have it on disk has to know that there is
+//! something left to write: the buffer of the inode table, and the metadata buffers of the inode. From 7.3 on VFS keeps
+//! that in `i_state` (`I_METADATA_WRITEBACK`), and calls `sync_inode_metadata` of the filesystem. Before, it does not (C's
+//! ext2 had the hole), and a flag of ours does the same.
+
+use super::{to_result, FileSystem, Inode};
+use crate::sys::bindings;
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*};
+
+#[cfg(not(notblk_has_sync_inode_metadata))]
+use kernel::sync::atomic::{Acquire, AtomicFlag, Full};
+
+/// The functions for `T`.
+pub(super) struct Table<T>(PhantomData<T>);
+
+impl<T: FileSystem> Table<T> {
+    /// Writes what [`super::super_block::Operations::write_inode`] and its kind left in buffers, and waits.
+    fn write_buffers(inode: &Inode<T>) -> Result {
+        let buffer = T::inode_buffer(inode)?;
+        inode.sync_metadata_buffers()?;
+        buffer.sync()
+    }
+}
+
+/// What an inode's slot keeps for this: nothing, VFS has it.
+#[cfg(notblk_has_sync_inode_metadata)]
+pub(super) struct State;
+
+#[cfg(notblk_has_sync_inode_metadata)]
+impl State {
+    pub(super) fn new() -> Self {
+        Self
+    }
+
+    /// Buffers of the inode may be on their way still. `notblk_datasync_dirty`, which is asked too, looks at VFS's flag.
+    pub(super) fn is_pending(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(notblk_has_sync_inode_metadata)]
+impl<T: FileSystem> Table<T> {
+    pub(super) const FSYNC: unsafe extern "C" fn(
+        *mut bindings::file,
+        bindings::loff_t,
+        bindings::loff_t,
+        c_int,
+    ) -> c_int = bindings::simple_fsync;
+
+    /// Puts the functions into the superblock's table.
+    pub(super) const fn add_to(ops: &mut bindings::super_operations) {
+        ops.write_inode = Some(Self::write_inode);
+        ops.sync_inode_metadata = Some(Self::sync_inode_metadata);
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a valid inode of ours.
+    unsafe extern "C" fn write_inode(
+        inode: *mut bindings::inode,
+        _wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            T::write_inode(unsafe { Inode::<T>::from_raw(inode) })?;
+            // Tells VFS that sync_inode_metadata has something to wait for.
+            // SAFETY: by the contract.
+            unsafe { bindings::notblk_set_inode_metadata_writeback(inode) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a valid inode of ours, after `write_inode`.
+    unsafe extern "C" fn sync_inode_metadata(
+        inode: *mut bindings::inode,
+        _wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            Self::write_buffers(unsafe { Inode::<T>::from_raw(inode) }).map(|()| 0)
+        })
+    }
+}
+
+#[cfg(notblk_has_sync_inode_metadata)]
+impl<T: FileSystem> Inode<T> {
+    /// Writes the inode and its metadata buffers and waits. C: `sync_inode_metadata(inode, 1)`.
+    pub(crate) fn sync_metadata(&self) -> Result {
+        // SAFETY: valid by invariant.
+        to_result(unsafe { bindings::sync_inode_metadata(self.as_raw(), 1) })
+    }
+}
+
+/// What an inode's slot keeps for this: whether `write_inode` ran and nobody has waited for its buffers since.
+#[cfg(not(notblk_has_sync_inode_metadata))]
+pub(super) struct State(AtomicFlag);
+
+#[cfg(not(notblk_has_sync_inode_metadata))]
+impl State {
+    pub(super) fn new() -> Self {
+        Self(AtomicFlag::new(false))
+    }
+
+    /// Buffers of the inode may be on their way still.
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.load(Acquire)
+    }
+}
+
+#[cfg(not(notblk_has_sync_inode_metadata))]
+impl<T: FileSystem> Table<T> {
+    pub(super) const FSYNC: unsafe extern "C" fn(
+        *mut bindings::file,
+        bindings::loff_t,
+        bindings::loff_t,
+        c_int,
+    ) -> c_int = Self::fsync;
+
+    /// Puts the functions into the superblock's table.
+    pub(super) const fn add_to(ops: &mut bindings::super_operations) {
+        ops.write_inode = Some(Self::write_inode);
+    }
+
+    /// Waits for what earlier calls of `write_inode` left.
+    fn finish(inode: &Inode<T>) -> Result {
+        if inode.sync_state().0.xchg(false, Full) {
+            Self::write_buffers(inode)?;
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// Called by C with a valid inode of ours, and with `I_SYNC` set in it.
+    unsafe extern "C" fn write_inode(
+        inode: *mut bindings::inode,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            T::write_inode(inode)?;
+            inode.sync_state().0.xchg(true, Full);
+            // sync(2) writes all of the device afterwards, and waits then.
+            // SAFETY: by the contract.
+            if unsafe { bindings::notblk_wbc_waits_for_inode(wbc) } {
+                Self::finish(inode)?;
+            }
+            Ok(0)
+        })
+    }
+
+    /// As `simple_fsync` of 7.3.
+    ///
+    /// # Safety
+    ///
+    /// C's contract for `fsync`, on a file of ours.
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        datasync: c_int,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            to_result(unsafe { bindings::file_write_and_wait_range(file, start, end) })?;
+            // SAFETY: by the contract.
+            let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_file_inode(file)) };
+            let metadata = if datasync == 0 || inode.is_datasync_dirty() {
+                inode.sync_metadata()
+            } else {
+                Ok(())
+            };
+            // Nothing is left to write: this flushes the device's cache, and reports what write-back has met, which must not
+            // be reported once more where `metadata` is an error.
+            // SAFETY: by the contract.
+            let rest = to_result(unsafe { bindings::simple_fsync(file, start, end, datasync) });
+            metadata.and(rest).map(|()| 0)
+        })
+    }
+}
+
+#[cfg(not(notblk_has_sync_inode_metadata))]
+impl<T: FileSystem> Inode<T> {
+    /// Writes the inode and its metadata buffers and waits. C: `sync_inode_metadata(inode, 1)` of 7.3.
+    pub(crate) fn sync_metadata(&self) -> Result {
+        // A write-back that is under way (`I_SYNC`) is over when this returns, so that its flag is seen.
+        // SAFETY: valid by invariant.
+        to_result(unsafe { bindings::sync_inode_metadata(self.as_raw(), 1) })?;
+        Table::finish(self)
+    }
+}
