@@ -36,6 +36,8 @@ const GENERATED: [&str; 9] = [
 ];
 /// Present while make runs: a build directory that still has it was torn out of a build.
 const DIRTY: &str = ".building";
+/// Holds the identity of the kernel that a build directory was used for.
+const KERNEL: &str = ".kernel";
 
 /// How to build.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,10 +69,13 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
     let name = format!("{kind}-{}-{key}", kernel.release);
     let _lock = ctx.cache.lock(&ctx.ui, &name, "builds the same module")?;
     let mut dir = ctx.cache.work_dir(&name)?;
-    if dir.join(DIRTY).exists() {
+    // Of Rust's libraries make knows only that they are there: what was built for others is no good.
+    let strange = fs::read_to_string(dir.join(KERNEL)).is_ok_and(|id| id != kernel.id);
+    if dir.join(DIRTY).exists() || strange {
         remove_marked(&dir)?;
         dir = ctx.cache.work_dir(&name)?;
     }
+    fs::write(dir.join(KERNEL), &kernel.id)?;
     let step = ctx
         .ui
         .step("module", &format!("building it for {}", kernel.release));
@@ -78,15 +83,15 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
     fs::create_dir_all(&src)?;
     sync(&ctx.repo, &src).context("cannot copy the module's sources")?;
     fs::write(dir.join(DIRTY), "")?;
-    let mut command = toolbox
-        .command("make")
-        .arg("--no-print-directory")
-        .arg(format!("KDIR={}", tree.display()))
+    let mut arguments = vec![
+        "--no-print-directory".to_owned(),
+        format!("KDIR={}", tree.display()),
+    ];
+    if options.clippy {
         // Whoever asks for the lints wants none of them passed over.
-        .args(options.clippy.then_some("CLIPPY=1"))
-        .args(options.clippy.then_some("KRUSTFLAGS=-Dwarnings"))
-        .cwd(&src)
-        .build();
+        arguments.extend(["CLIPPY=1".to_owned(), "KRUSTFLAGS=-Dwarnings".to_owned()]);
+    }
+    let mut command = kernel.toolchain.make(toolbox, &src, &arguments)?;
     let log = ctx.cache.log("module");
     let outcome = process::run_any(
         &step,
@@ -295,15 +300,7 @@ mod tests {
             b"\x7fELF\0license=GPL\0vermagic=7.3.4+deb13-amd64 SMP mod_unload \0",
         )
         .unwrap();
-        let kernel = |release: &str| Kernel {
-            name: "x".into(),
-            release: release.into(),
-            vmlinuz: PathBuf::new(),
-            image: PathBuf::new(),
-            modules: PathBuf::new(),
-            config: PathBuf::new(),
-            tree: None,
-        };
+        let kernel = Kernel::fake;
         check_module(&ko, &kernel("7.3.4+deb13-amd64")).unwrap();
         let exit =
             crate::errors::classify(&check_module(&ko, &kernel("7.2.12+deb13-amd64")).unwrap_err());

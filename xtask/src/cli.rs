@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::kernel::toolchain::Toolchain;
 use crate::{fstests, race, shell, test};
 
 /// The laboratory around notblk: provisions, builds, boots and judges.
@@ -18,6 +19,9 @@ pub struct Cli {
     /// Refuse to touch qemu/kernels.lock
     #[arg(long, global = true)]
     pub locked: bool,
+    /// What compiles kernels, and modules for them [default: gcc, or llvm where the options want it]
+    #[arg(long, global = true, value_enum)]
+    pub toolchain: Option<Toolchain>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -57,8 +61,9 @@ pub struct DoctorArgs {
 /// The choice of a kernel.
 #[derive(Args, Clone)]
 pub struct KernelArgs {
-    /// A kernel of qemu/kernels.toml, by name or version [default: the file's default]
-    #[arg(long, value_name = "NAME")]
+    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or tree:DIR[@REVISION]; with
+    /// +FRAGMENT of qemu/kconfig its source is compiled [default: the file's default]
+    #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 
 use crate::cache::Cache;
+use crate::kernel::toolchain::Toolchain;
 use crate::kernel::{self, Kernel, Want};
 use crate::toolbox::{self, Toolbox};
 use crate::ui::Ui;
@@ -26,12 +27,14 @@ pub struct Ctx {
     pub ui: Ui,
     /// True where the lock of kernels must stay as it is.
     pub locked: bool,
+    /// What compiles kernels, where the user has a wish.
+    pub toolchain: Option<Toolchain>,
     toolbox: Arc<OnceLock<Toolbox>>,
 }
 
 impl Ctx {
     /// The tools for this process.
-    pub fn new(verbose: bool, locked: bool) -> Result<Self> {
+    pub fn new(verbose: bool, locked: bool, toolchain: Option<Toolchain>) -> Result<Self> {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let repo = manifest
@@ -48,6 +51,7 @@ impl Ctx {
             cache,
             ui,
             locked,
+            toolchain,
             toolbox: Arc::default(),
         })
     }

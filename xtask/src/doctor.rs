@@ -233,7 +233,7 @@ fn made(name: &str, present: bool) -> Check {
 
 fn known_kernels(ctx: &Ctx) -> Result<Vec<Check>> {
     let kernels = Kernels::read(&ctx.repo)?;
-    let lock = LockFile::read(&ctx.repo)?;
+    let lock = LockFile::read(&kernels::committed(&ctx.repo))?;
     let check = |name: &String| {
         let title = format!("kernel {name}");
         let Some(locked) = lock.kernel.get(name) else {
@@ -263,7 +263,7 @@ fn kvm(ctx: &Ctx) -> Check {
     }
     let ready = || -> Result<Option<Accel>> {
         let kernels = Kernels::read(&ctx.repo)?;
-        let lock = LockFile::read(&ctx.repo)?;
+        let lock = LockFile::read(&kernels::committed(&ctx.repo))?;
         let locked = lock.kernel.get(&kernels.default);
         let bootable = locked.is_some_and(|locked| kernel::present(ctx, locked, Want::BootOnly));
         if !bootable || !toolbox::present(ctx) {

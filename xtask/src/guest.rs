@@ -46,8 +46,9 @@ pub struct GuestArgs {
     /// The filesystem driver
     #[arg(long, value_enum, default_value = "notblk")]
     pub driver: DriverArg,
-    /// A kernel of qemu/kernels.toml, by name or version [default: the file's default]
-    #[arg(long, value_name = "NAME")]
+    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or tree:DIR[@REVISION]; with
+    /// +FRAGMENT of qemu/kconfig its source is compiled [default: the file's default]
+    #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
     /// What runs the guest [default: KVM where it works]
     #[arg(long, value_enum)]

@@ -92,9 +92,8 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
 /// The cached part: a directory with `base.cpio` and `order`.
 fn base(ctx: &Ctx, parts: &Parts) -> Result<PathBuf> {
     let toolbox = parts.toolbox.root.to_string_lossy();
-    let modules = parts.kernel.modules.to_string_lossy();
     let extra = parts.extra_modules.join(" ");
-    let key = cache::key(&[RECIPE, &toolbox, &modules, &extra]);
+    let key = cache::key(&[RECIPE, &toolbox, &parts.kernel.id, &extra]);
     let entry = format!("initramfs-{key}");
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "packs the initramfs", SPACE, |dir| {

@@ -1,35 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernels: fetched as packages, unpacked for QEMU, and their build trees prepared for modules.
+//! Kernels: the distribution's own, its source built with other options, and a developer's tree.
 //!
-//! A distribution's headers alone cannot build a Rust module, so the build tree is the kernel's source, configured as
-//! the image was, with `make modules_prepare` run on it by the compilers that made the image. Its Rust symbols then
-//! carry the image's hashes.
+//! `--kernel` names one ([`name`]); what comes out of all ways is a [`Kernel`] that can be booted and built for.
 
+mod compiled;
 mod image;
+mod kconfig;
+pub mod name;
+mod packages;
+mod snapshot;
+mod source;
+mod stock;
+pub mod toolchain;
+mod why;
 
-use std::collections::HashSet;
-use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 
-use crate::cache;
+use crate::cache::Lock;
 use crate::context::Ctx;
 use crate::errors::Exit;
-use crate::kernels::{self, Kernels, LockFile, Locked, Package};
-use crate::process::{self, Manner};
-use crate::toolbox::{self, Toolbox};
-use crate::ui::Step;
-
-/// Part of every kernel's key: to be raised when the way they are prepared changes.
-const RECIPE: &str = "1";
-/// What an unpacked kernel takes, with its packages.
-const BOOT_SPACE: u64 = 500_000_000;
-/// What a prepared tree takes, with its packages.
-const TREE_SPACE: u64 = 1_200_000_000;
+use crate::kernels::{self, Kernels, LockFile, Locked};
+use name::{Name, Source};
+use packages::Gone;
+pub use stock::present;
+use toolchain::Toolchain;
 
 /// What is wanted of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +42,11 @@ pub enum Want {
 /// A kernel that is ready for use.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// Its name in `qemu/kernels.toml`.
+    /// Its name to the user.
     pub name: String,
     /// What `uname -r` says in it.
     pub release: String,
-    /// The image, as it came.
-    pub vmlinuz: PathBuf,
-    /// What QEMU boots: the same, unpacked where that is possible.
+    /// What QEMU boots.
     pub image: PathBuf,
     /// `lib/modules/RELEASE`: `kernel/` with the `.ko.xz` files, `modules.builtin`, `modules.dep`.
     pub modules: PathBuf,
@@ -57,6 +54,12 @@ pub struct Kernel {
     pub config: PathBuf,
     /// The prepared build tree (`KDIR`), where [`Want::Tree`] asked for it.
     pub tree: Option<PathBuf>,
+    /// What modules for it must be built with.
+    pub toolchain: Toolchain,
+    /// Stands for its content: two kernels with the same are the same.
+    pub id: String,
+    /// Keeps other processes from building a tree's next kernel where this one lies.
+    _lock: Option<Arc<Lock>>,
 }
 
 impl Kernel {
@@ -69,487 +72,79 @@ impl Kernel {
     }
 }
 
-/// A package version that the archive no longer has.
-#[derive(Debug)]
-struct Gone(String);
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the archive no longer has {}", self.0)
+#[cfg(test)]
+impl Kernel {
+    /// One that only says what its release is.
+    pub fn fake(release: &str) -> Kernel {
+        Kernel {
+            name: "x".into(),
+            release: release.into(),
+            image: PathBuf::new(),
+            modules: PathBuf::new(),
+            config: PathBuf::new(),
+            tree: None,
+            toolchain: Toolchain::default(),
+            id: String::new(),
+            _lock: None,
+        }
     }
 }
 
-impl std::error::Error for Gone {}
-
-/// The kernel called `name`, or the default one; fetched and prepared where it is missing.
+/// The kernel called `name` ([`name`]), or the default one; fetched, compiled and prepared where it is missing.
 pub fn provide(ctx: &Ctx, name: Option<&str>, want: Want) -> Result<Kernel> {
+    let named = Name::parse(name)?;
+    match &named.source {
+        Source::Archive(archive) => pinned(ctx, archive.as_deref(), |own, locked| {
+            if named.fragments.is_empty() {
+                check_toolchain(ctx, own)?;
+                return stock::obtain(ctx, own, locked, want);
+            }
+            let label = name.unwrap_or(own);
+            compiled::archive(ctx, label, locked, &named.fragments)
+        }),
+        Source::Tree(dir, revision) => {
+            let label = named.to_string();
+            compiled::tree(ctx, &label, dir, revision.as_deref(), &named.fragments)
+        }
+    }
+}
+
+/// Fails where the user wants a toolchain for a kernel that has been built already.
+fn check_toolchain(ctx: &Ctx, name: &str) -> Result<()> {
+    match ctx.toolchain {
+        None | Some(Toolchain::Gcc) => Ok(()),
+        Some(_) => Err(Exit::usage(format!(
+            "kernel {name} is the distribution's own, built by its gcc: --toolchain cannot change that"
+        ))
+        .hint(format!("`--kernel {name}+base` compiles its source here"))
+        .into()),
+    }
+}
+
+/// Calls `obtain` with the name and the packages of an archive's kernel; once more with newer ones where those that are pinned
+/// have left the archive.
+fn pinned(
+    ctx: &Ctx,
+    wanted: Option<&str>,
+    obtain: impl Fn(&str, &Locked) -> Result<Kernel>,
+) -> Result<Kernel> {
     let kernels = Kernels::read(&ctx.repo)?;
-    let name = kernels.find(&LockFile::read(&ctx.repo)?, name)?;
-    let spec = &kernels.kernel[&name];
-    let locked = kernels::locked(ctx, &name, spec)?;
-    match obtain(ctx, &name, &locked, want) {
+    let (name, spec) = kernels.find(&LockFile::read(&kernels::committed(&ctx.repo))?, wanted)?;
+    let locked = kernels::locked(ctx, &name, &spec)?;
+    match obtain(&name, &locked) {
         Err(error) if error.downcast_ref::<Gone>().is_some() => {
             let why = format!(
                 "is pinned to {}, which the archive no longer has",
                 locked.release
             );
-            let locked = kernels::relock(ctx, &name, spec, &why)?;
-            obtain(ctx, &name, &locked, want)
+            let locked = kernels::relock(ctx, &name, &spec, &why)?;
+            obtain(&name, &locked)
         }
         other => other,
     }
 }
 
-fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kernel> {
-    let release = &locked.release;
-    let what = format!("prepares kernel {name}");
-    if !present(ctx, locked, want) {
-        // Before any kernel's lock is taken: others may wait for the toolbox only.
-        ctx.toolbox()?;
-    }
-    let dir = ctx
-        .cache
-        .get_or_make(&ctx.ui, &boot_entry(locked), &what, BOOT_SPACE, |tmp| {
-            make_boot(ctx, name, locked, tmp)
-        })?;
-    let mut kernel = Kernel {
-        name: name.to_owned(),
-        release: release.clone(),
-        vmlinuz: dir.join("vmlinuz"),
-        image: dir.join("vmlinuz"),
-        config: dir.join("config"),
-        modules: dir.join("lib/modules").join(release),
-        tree: None,
-    };
-    let pvh = kernel.has("CONFIG_PVH")?;
-    kernel.image = image::fastest(ctx, &boot_entry(locked), &kernel.vmlinuz, pvh)?;
-    if want == Want::Tree {
-        if !kernel.has("CONFIG_RUST")? {
-            return Err(Exit::usage(format!(
-                "kernel {release} is built without Rust (CONFIG_RUST is not set): notblk cannot be built for it"
-            ))
-            .hint("use `--driver ext4` with this kernel, or choose another")
-            .into());
-        }
-        let entry = tree_entry(locked, &toolbox::entry(ctx)?);
-        let dir = ctx
-            .cache
-            .get_or_make(&ctx.ui, &entry, &what, TREE_SPACE, |tmp| {
-                make_tree(ctx, &kernel, locked, tmp)
-            })?;
-        kernel.tree = Some(dir.join("linux"));
-    }
-    Ok(kernel)
-}
-
-/// True where what is wanted of the kernel is in the cache.
-pub fn present(ctx: &Ctx, locked: &Locked, want: Want) -> bool {
-    let entry = match want {
-        Want::BootOnly => Ok(boot_entry(locked)),
-        Want::Tree => toolbox::entry(ctx).map(|toolbox| tree_entry(locked, &toolbox)),
-    };
-    entry.is_ok_and(|entry| ctx.cache.get(&entry).is_some())
-}
-
-fn boot_entry(locked: &Locked) -> String {
-    let key = cache::key(&[RECIPE, &sums(&locked.boot)]);
-    format!("kernel-{}-{key}", locked.release)
-}
-
-/// The compilers are part of what a tree is made from, so the toolbox is part of its key.
-fn tree_entry(locked: &Locked, toolbox: &str) -> String {
-    let key = cache::key(&[RECIPE, &sums(&locked.tree), toolbox]);
-    format!("tree-{}-{key}", locked.release)
-}
-
-fn sums(packages: &[Package]) -> String {
-    packages.iter().map(|p| p.sha256.as_str()).collect()
-}
-
-/// Unpacks what is needed to boot.
-fn make_boot(ctx: &Ctx, name: &str, locked: &Locked, tmp: &Path) -> Result<()> {
-    let toolbox = ctx.toolbox()?;
-    let step = ctx.ui.step(
-        &format!("kernel {name}"),
-        "fetching the image and its modules",
-    );
-    let log = ctx.cache.log("kernel");
-    let debs = fetch(ctx, &step, &toolbox, &locked.boot, tmp)?;
-    step.now("unpacking the image and its modules");
-    let x = tmp.join("x");
-    for deb in &debs {
-        unpack(&step, &log, &toolbox, deb, &x)?;
-    }
-    // Newer packages have all in one place, older ones the image and its configuration in /boot.
-    let release = &locked.release;
-    let modules = tmp.join("lib/modules");
-    fs::create_dir_all(&modules)?;
-    let modules = modules.join(release);
-    fs::rename(x.join("usr/lib/modules").join(release), &modules)
-        .with_context(|| format!("the packages of kernel {release} hold no modules"))?;
-    for file in ["vmlinuz", "config"] {
-        let split = modules.join(file);
-        let whole = x.join(format!("boot/{file}-{release}"));
-        let from = if split.exists() { split } else { whole };
-        fs::rename(from, tmp.join(file))
-            .with_context(|| format!("the packages of kernel {release} hold no {file}"))?;
-    }
-    process::run(
-        &step,
-        &log,
-        "indexing the modules",
-        &mut toolbox
-            .command("depmod")
-            .arg("-b")
-            .arg(tmp)
-            .arg(release)
-            .cwd("/")
-            .build(),
-    )?;
-    fs::remove_dir_all(x)?;
-    remove_all(&debs)?;
-    step.done(&format!("{release} can be booted"));
-    Ok(())
-}
-
-/// Unpacks and prepares the build tree.
-fn make_tree(ctx: &Ctx, kernel: &Kernel, locked: &Locked, tmp: &Path) -> Result<()> {
-    let toolbox = ctx.toolbox()?;
-    let step = ctx
-        .ui
-        .step(&format!("kernel {}", kernel.name), "fetching the source");
-    let log = ctx.cache.log("kernel");
-    let debs = fetch(ctx, &step, &toolbox, &locked.tree, tmp)?;
-    step.now("unpacking the source");
-    let [headers, source] = &debs[..] else {
-        anyhow::bail!("a tree is made from two packages");
-    };
-    let x = tmp.join("x");
-    unpack(&step, &log, &toolbox, headers, &x)?;
-    let tree = tmp.join("linux");
-    fs::create_dir(&tree)?;
-    let mut untar = toolbox
-        .command("bash")
-        .args(["-euo", "pipefail", "-c", UNPACK_SOURCE, "bash"])
-        .arg(source)
-        .cwd(&tree)
-        .build();
-    process::run(&step, &log, "unpacking the kernel's source", &mut untar)?;
-    remove_all(&debs)?;
-    let from = x
-        .join("usr/src")
-        .join(format!("linux-headers-{}", kernel.release));
-    for file in [".config", "Module.symvers"] {
-        fs::copy(from.join(file), tree.join(file))
-            .with_context(|| format!("the headers of {} hold no {file}", kernel.release))?;
-    }
-    fs::remove_dir_all(x)?;
-    step.now("preparing the build tree (about two minutes)");
-    let make = |target: &str| {
-        toolbox
-            .command("make")
-            .arg(format!("-j{}", parallelism()))
-            .arg(format!("LOCALVERSION={}", local_version(&kernel.release)))
-            // The code made here is not what runs: the image's is. Only its interface counts.
-            .arg("KRUSTFLAGS=-Cdebuginfo=0")
-            .arg(target)
-            .cwd(&tree)
-            .build()
-    };
-    for target in ["olddefconfig", "modules_prepare"] {
-        process::run(&step, &log, &format!("make {target}"), &mut make(target))?;
-    }
-    let release = fs::read_to_string(tree.join("include/config/kernel.release"))?;
-    ensure!(
-        release.trim() == kernel.release,
-        "the tree calls itself {}, not {}",
-        release.trim(),
-        kernel.release
-    );
-    check_symbols(&tree).with_context(|| format!("the tree of {} is no good", kernel.release))?;
-    step.done(&format!("the build tree of {} is ready", kernel.release));
-    Ok(())
-}
-
-/// Fails unless all Rust symbols that the tree exports are symbols of the image as well.
-///
-/// Their names hold hashes of the compiler and of the crates: a tree that differs from the image's shows it here.
-fn check_symbols(tree: &Path) -> Result<()> {
-    let symvers = fs::read_to_string(tree.join("Module.symvers"))?;
-    let image: HashSet<&str> = symvers
-        .lines()
-        .filter_map(|line| line.split('\t').nth(1))
-        .collect();
-    for part in ["core", "kernel"] {
-        let exports = fs::read_to_string(tree.join(format!("rust/exports_{part}_generated.h")))
-            .context("it was prepared without Rust")?;
-        let symbols: Vec<&str> = exported(&exports).collect();
-        let strange = symbols
-            .iter()
-            .filter(|symbol| !image.contains(*symbol))
-            .count();
-        ensure!(
-            strange == 0 && !symbols.is_empty(),
-            "{strange} of {} Rust symbols of {part} are not in the image",
-            symbols.len()
-        );
-    }
-    Ok(())
-}
-
-/// The symbols in lines like `EXPORT_SYMBOL_RUST_GPL(symbol);`.
-fn exported(header: &str) -> impl Iterator<Item = &str> {
-    header
-        .lines()
-        .filter_map(|line| line.split_once('(')?.1.strip_suffix(");"))
-}
-
-/// Unpacks the source that is packed in the package given, into the current directory.
-///
-/// Left out is what neither the build system nor a module ever reads, two thirds of it: the code of other
-/// architectures and of drivers (their Kconfig files stay, for the configuration reads all of them).
-const UNPACK_SOURCE: &str = r#"
-    dpkg-deb --fsys-tarfile "$1" |
-    tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
-    xz -dc -T0 |
-    tar -x --strip-components=1 \
-        --exclude='linux-source-*/Documentation/*/*' \
-        --exclude='linux-source-*/drivers/*.c' \
-        --exclude='linux-source-*/drivers/gpu/drm/amd/include/*' \
-        --exclude='linux-source-*/sound/*.c' \
-        --exclude='linux-source-*/tools/testing/*' \
-        --exclude='linux-source-*/arch/[!x]*/*.[chS]' \
-        --exclude='linux-source-*/arch/*/boot/dts/*'
-    # A parser that only macros use: compiling it with optimisation takes far longer than that ever saves.
-    sed -i 's/--crate-type rlib -O /--crate-type rlib -Copt-level=0 /' rust/Makefile
-"#;
-
-fn unpack(step: &Step, log: &Path, toolbox: &Toolbox, deb: &Path, to: &Path) -> Result<()> {
-    let mut command = toolbox
-        .command("dpkg-deb")
-        .arg("-x")
-        .arg(deb)
-        .arg(to)
-        .cwd("/")
-        .build();
-    process::run(step, log, "unpacking a package", &mut command)
-}
-
-fn remove_all(files: &[PathBuf]) -> Result<()> {
-    files.iter().try_for_each(|file| Ok(fs::remove_file(file)?))
-}
-
 /// How many compilers to run at once.
 fn parallelism() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// What `LOCALVERSION` must be for the tree to have this release: `+deb13-amd64` of `7.3.4+deb13-amd64`.
-fn local_version(release: &str) -> &str {
-    release.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-}
-
-/// Downloads packages into `dir` and checks them against the lock; returns the files, in the order of the packages.
-fn fetch(
-    ctx: &Ctx,
-    step: &Step,
-    toolbox: &Toolbox,
-    packages: &[Package],
-    dir: &Path,
-) -> Result<Vec<PathBuf>> {
-    let _guard = ctx.cache.lock(&ctx.ui, "apt", "downloads packages")?;
-    let files: Vec<PathBuf> = packages
-        .iter()
-        .map(|p| dir.join(format!("{}.deb", p.name)))
-        .collect();
-    download(ctx, step, toolbox, packages, dir)?;
-    for again in [true, false] {
-        let mut bad = Vec::new();
-        for (package, file) in packages.iter().zip(&files) {
-            if !is_intact(package, &arrived(package, dir)?, file)? {
-                bad.push(package.clone());
-            }
-        }
-        match (bad.first(), again) {
-            (None, _) => return Ok(files),
-            (Some(first), true) => {
-                ctx.ui.warn(&format!(
-                    "{} arrived damaged: fetching it again",
-                    first.name
-                ));
-                download(ctx, step, toolbox, &bad, dir)?;
-            }
-            (Some(first), false) => return Err(damaged(first)),
-        }
-    }
-    Ok(files)
-}
-
-fn damaged(package: &Package) -> anyhow::Error {
-    Exit::host(format!(
-        "{} {} arrived damaged twice: its checksum is not the one in qemu/kernels.lock",
-        package.name, package.version
-    ))
-    .hint("a proxy may be at fault, or the archive has changed: `cargo xtask update` looks again")
-    .into()
-}
-
-/// Runs `apt-get download`; with fresh package lists where the old ones do not lead to the files.
-fn download(
-    ctx: &Ctx,
-    step: &Step,
-    toolbox: &Toolbox,
-    packages: &[Package],
-    dir: &Path,
-) -> Result<()> {
-    static REFRESHED: AtomicBool = AtomicBool::new(false);
-    let log = ctx.cache.log("apt");
-    loop {
-        let names = packages.iter().map(|p| format!("{}={}", p.name, p.version));
-        let mut command = toolbox::apt(toolbox, "apt-get")
-            .arg("download")
-            .args(names)
-            .cwd(dir)
-            .build();
-        let outcome = process::run_any(
-            step,
-            &log,
-            "downloading a kernel",
-            &mut command,
-            Manner::Firm,
-        )?;
-        if outcome.status.success() {
-            return Ok(());
-        }
-        let Some(missing) = missing_package(&outcome.tail) else {
-            return Err(process::explain(&ctx.ui, &log, outcome));
-        };
-        if REFRESHED.swap(true, Ordering::SeqCst) {
-            return Err(Gone(missing).into());
-        }
-        kernels::refresh(ctx, toolbox)?;
-    }
-}
-
-/// What apt says is not in the archive.
-fn missing_package(lines: &[String]) -> Option<String> {
-    let needles = [
-        "was not found",
-        "Unable to locate package",
-        "Can't find a source",
-        "404  Not Found",
-    ];
-    let line = lines
-        .iter()
-        .find(|line| needles.iter().any(|n| line.contains(n)))?;
-    Some(line.trim_start_matches("E: ").trim().to_owned())
-}
-
-/// The file that apt made of a package.
-fn arrived(package: &Package, dir: &Path) -> Result<Option<PathBuf>> {
-    let prefix = format!("{}_", package.name);
-    for item in fs::read_dir(dir)? {
-        let item = item?;
-        let name = item.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(&prefix) && name.ends_with(".deb") {
-            return Ok(Some(item.path()));
-        }
-    }
-    let checked = dir.join(format!("{}.deb", package.name));
-    Ok(checked.exists().then_some(checked))
-}
-
-/// Checks an arrived file against the lock: moves it to `file` if it is what it should be, else deletes it.
-fn is_intact(package: &Package, arrived: &Option<PathBuf>, file: &Path) -> Result<bool> {
-    let Some(arrived) = arrived else {
-        return Ok(false);
-    };
-    let size = fs::metadata(arrived)?.len();
-    if size == package.size && cache::sha256(arrived)? == package.sha256 {
-        fs::rename(arrived, file)?;
-        return Ok(true);
-    }
-    fs::remove_file(arrived)?;
-    Ok(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn package() -> Package {
-        Package {
-            name: "linux-binary-1".into(),
-            version: "1-1".into(),
-            size: 3,
-            // Of "abc".
-            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
-        }
-    }
-
-    #[test]
-    fn only_a_whole_and_right_file_gets_its_final_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("linux-binary-1.deb");
-        let from = dir.path().join("linux-binary-1_1-1_amd64.deb");
-        for (content, good) in [("ab", false), ("abd", false), ("abc", true)] {
-            fs::write(&from, content).unwrap();
-            let found = arrived(&package(), dir.path()).unwrap();
-            assert_eq!(found.as_ref(), Some(&from));
-            assert_eq!(
-                is_intact(&package(), &found, &file).unwrap(),
-                good,
-                "{content}"
-            );
-            assert!(!from.exists(), "{content}");
-            assert_eq!(file.exists(), good, "{content}");
-        }
-        assert_eq!(arrived(&package(), dir.path()).unwrap(), Some(file));
-    }
-
-    #[test]
-    fn a_version_that_is_gone_is_told_from_other_failures() {
-        let says = |line: &str| missing_package(&[line.to_owned()]);
-        assert!(says("E: Version '1-1' for 'linux-binary-1' was not found").is_some());
-        assert!(says("E: Unable to locate package linux-binary-1").is_some());
-        assert!(says("E: Failed to fetch x  404  Not Found [IP: 1.2.3.4 80]").is_some());
-        assert!(says("E: Failed to fetch x  Could not connect").is_none());
-    }
-
-    #[test]
-    fn a_tree_whose_symbols_are_not_the_images_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        fs::create_dir(dir.path().join("rust")).unwrap();
-        write(
-            "Module.symvers",
-            "0x0\t_Rone\tvmlinux\tEXPORT_SYMBOL_GPL\t\n0x0\t_Rtwo\tvmlinux\tE\t\n",
-        );
-        assert!(check_symbols(dir.path()).is_err());
-        write(
-            "rust/exports_core_generated.h",
-            "EXPORT_SYMBOL_RUST_GPL(_Rone);\n",
-        );
-        write(
-            "rust/exports_kernel_generated.h",
-            "EXPORT_SYMBOL_RUST_GPL(_Rtwo);\n",
-        );
-        check_symbols(dir.path()).unwrap();
-        write(
-            "rust/exports_kernel_generated.h",
-            "EXPORT_SYMBOL_RUST_GPL(_Rthree);\n",
-        );
-        let error = check_symbols(dir.path()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "1 of 1 Rust symbols of kernel are not in the image"
-        );
-    }
-
-    #[test]
-    fn the_local_version_completes_the_release() {
-        assert_eq!(local_version("7.3.4+deb13-amd64"), "+deb13-amd64");
-        assert_eq!(local_version("6.12.115+deb13.1-amd64"), "+deb13.1-amd64");
-    }
 }

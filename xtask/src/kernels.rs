@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 use serde::{Deserialize, Serialize};
@@ -97,62 +97,94 @@ impl Kernels {
         Ok(kernels)
     }
 
-    /// Finds a kernel by name, by its pinned version, or the default one; returns its name.
-    pub fn find(&self, lock: &LockFile, wanted: Option<&str>) -> Result<String> {
+    /// Finds a kernel by name, by its pinned version, or the default one; any other series or version of the archive is asked
+    /// for as it is written. Returns its name, and what is asked for.
+    pub fn find(&self, lock: &LockFile, wanted: Option<&str>) -> Result<(String, Spec)> {
         let wanted = wanted.unwrap_or(&self.default);
-        if self.kernel.contains_key(wanted) {
-            return Ok(wanted.to_owned());
-        }
         let is_meant = |name: &&String| {
             let asked = self.kernel[*name].version.as_deref();
             let locked = lock.kernel.get(*name).map(|k| k.release.as_str());
-            asked == Some(wanted)
+            *name == wanted
+                || asked == Some(wanted)
                 || locked == Some(wanted)
                 || locked.and_then(|release| release.split('+').next()) == Some(wanted)
         };
-        self.kernel.keys().find(is_meant).cloned().ok_or_else(|| {
-            let names: Vec<&str> = self.kernel.keys().map(String::as_str).collect();
-            Exit::usage(format!("there is no kernel {wanted:?}"))
-                .hint(format!("qemu/kernels.toml has {}", names.join(", ")))
-                .into()
-        })
+        if let Some(name) = self.kernel.keys().find(is_meant) {
+            return Ok((name.clone(), self.kernel[name].clone()));
+        }
+        let numbers: Vec<Option<u32>> = wanted.split('.').map(|part| part.parse().ok()).collect();
+        let spec = match numbers[..] {
+            [Some(_), Some(_)] => Spec {
+                series: Some(wanted.to_owned()),
+                version: None,
+            },
+            [Some(_), Some(_), Some(_)] => Spec {
+                series: None,
+                version: Some(wanted.to_owned()),
+            },
+            _ => {
+                let names: Vec<&str> = self.kernel.keys().map(String::as_str).collect();
+                return Err(Exit::usage(format!("there is no kernel {wanted:?}"))
+                    .hint(format!(
+                        "qemu/kernels.toml has {}; another series or version of the archive, `debug`, or tree:DIR",
+                        names.join(", ")
+                    ))
+                    .into());
+            }
+        };
+        Ok((wanted.to_owned(), spec))
     }
 }
 
+/// The lock of the kernels that `qemu/kernels.toml` names.
+pub fn committed(repo: &Path) -> PathBuf {
+    repo.join("qemu/kernels.lock")
+}
+
+/// Where the kernel `name` is pinned: one that `qemu/kernels.toml` does not name is this user's own affair.
+fn lock_of(ctx: &Ctx, name: &str) -> Result<PathBuf> {
+    Ok(match Kernels::read(&ctx.repo)?.kernel.contains_key(name) {
+        true => committed(&ctx.repo),
+        false => ctx.cache.root.join("kernels.lock"),
+    })
+}
+
 impl LockFile {
-    /// Reads `qemu/kernels.lock`; an absent one is empty.
-    pub fn read(repo: &Path) -> Result<Self> {
-        match fs::read_to_string(repo.join("qemu/kernels.lock")) {
-            Ok(text) => toml::from_str(&text).context("qemu/kernels.lock is not valid"),
+    /// Reads a lock file; an absent one is empty.
+    pub fn read(path: &Path) -> Result<Self> {
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).context("cannot read qemu/kernels.lock"),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
 
-    /// Writes `qemu/kernels.lock`, all of it or nothing.
-    fn write(&self, repo: &Path) -> Result<()> {
+    /// Writes a lock file, all of it or nothing.
+    fn write(&self, path: &Path) -> Result<()> {
         let text = LOCK_HEAD.to_owned() + &toml::to_string(self)?;
-        let path = repo.join("qemu/kernels.lock");
-        let tmp = repo.join("qemu/.kernels.lock.tmp");
+        let tmp = path.with_file_name(".kernels.lock.tmp");
         fs::write(&tmp, text)
-            .and_then(|()| fs::rename(&tmp, &path))
+            .and_then(|()| fs::rename(&tmp, path))
             .inspect_err(|_| drop(fs::remove_file(&tmp)))
-            .context("cannot write qemu/kernels.lock")
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
 /// The pinned packages of a kernel: from the lock, or resolved now where the lock does not know the kernel.
 pub fn locked(ctx: &Ctx, name: &str, spec: &Spec) -> Result<Locked> {
-    let lock = LockFile::read(&ctx.repo)?;
+    let lock = LockFile::read(&lock_of(ctx, name)?)?;
     match lock.kernel.get(name) {
         Some(locked) if spec.accepts(&locked.release) => Ok(locked.clone()),
-        _ => relock(ctx, name, spec, "is not in qemu/kernels.lock"),
+        _ => relock(ctx, name, spec, "is not pinned yet"),
     }
 }
 
 /// Resolves one kernel again and writes the lock; refuses under `--locked`. `why` completes "kernel NAME …".
 pub fn relock(ctx: &Ctx, name: &str, spec: &Spec, why: &str) -> Result<Locked> {
-    if ctx.locked {
+    let path = lock_of(ctx, name)?;
+    if ctx.locked && path == committed(&ctx.repo) {
         return Err(Exit::host(format!(
             "kernel {name} {why}, and --locked forbids to resolve it again"
         ))
@@ -167,9 +199,9 @@ pub fn relock(ctx: &Ctx, name: &str, spec: &Spec, why: &str) -> Result<Locked> {
     let found = resolve(&toolbox, name, spec)?;
     ctx.ui
         .note(&format!("kernel {name} is {} from now on", found.release));
-    let mut lock = LockFile::read(&ctx.repo)?;
+    let mut lock = LockFile::read(&path)?;
     lock.kernel.insert(name.to_owned(), found.clone());
-    lock.write(&ctx.repo)?;
+    lock.write(&path)?;
     Ok(found)
 }
 
@@ -182,7 +214,8 @@ pub fn update(ctx: &Ctx) -> Result<Code> {
     let toolbox = ctx.toolbox()?;
     let _guard = ctx.cache.lock(&ctx.ui, "apt", "uses apt")?;
     refresh(ctx, &toolbox)?;
-    let old = LockFile::read(&ctx.repo)?;
+    let path = committed(&ctx.repo);
+    let old = LockFile::read(&path)?;
     let mut new = LockFile::default();
     for (name, spec) in &kernels.kernel {
         let found = resolve(&toolbox, name, spec)?;
@@ -197,7 +230,7 @@ pub fn update(ctx: &Ctx) -> Result<Code> {
         }
         new.kernel.insert(name.clone(), found);
     }
-    new.write(&ctx.repo)?;
+    new.write(&path)?;
     Ok(Code::PASSED)
 }
 
@@ -366,17 +399,24 @@ mod tests {
     fn kernels_are_found_by_name_version_and_release() {
         let (kernels, lock) = (kernels(), lock());
         for wanted in ["6.12", "6.12.94", "6.12.94+deb13-amd64"] {
-            assert_eq!(kernels.find(&lock, Some(wanted)).unwrap(), "6.12");
+            assert_eq!(kernels.find(&lock, Some(wanted)).unwrap().0, "6.12");
         }
-        assert_eq!(kernels.find(&lock, None).unwrap(), kernels.default);
+        assert_eq!(kernels.find(&lock, None).unwrap().0, kernels.default);
+        let (name, spec) = kernels.find(&lock, Some("7.2.9")).unwrap();
+        assert_eq!(
+            (name.as_str(), spec.version.as_deref()),
+            ("7.2.9", Some("7.2.9"))
+        );
+        let (_, spec) = kernels.find(&lock, Some("6.1")).unwrap();
+        assert_eq!(spec.series.as_deref(), Some("6.1"));
     }
 
     #[test]
     fn an_unknown_kernel_is_a_usage_error_that_names_the_known_ones() {
-        let error = kernels().find(&lock(), Some("9.9")).unwrap_err();
+        let error = kernels().find(&lock(), Some("latest")).unwrap_err();
         let exit = crate::errors::classify(&error);
         assert_eq!(exit.code, Code::USAGE);
-        assert_eq!(exit.line, "there is no kernel \"9.9\"");
+        assert_eq!(exit.line, "there is no kernel \"latest\"");
         assert!(exit.hint.unwrap().contains("6.12, 7.2, 7.3"));
     }
 

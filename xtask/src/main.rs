@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Code> {
     interrupt::install()?;
-    let ctx = Ctx::new(cli.verbose, cli.locked)?;
+    let ctx = Ctx::new(cli.verbose, cli.locked, cli.toolchain)?;
     match cli.command {
         Command::Doctor(args) => doctor::run(&ctx, args),
         Command::Setup(args) => setup::run(&ctx, args),
