@@ -29,6 +29,9 @@ pub mod share {
     pub const MODULES: &str = "modules";
 }
 
+/// The kernel's configuration, in the initramfs.
+pub const CONFIG: &str = "/usr/lib/kernel/config";
+
 /// One boot's part of a suite run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuiteSpec {

@@ -7,7 +7,7 @@
 
 use super::{RESULTS, SUITE};
 use anyhow::{ensure, Context, Result};
-use notblk_protocol::suite::{disk, share};
+use notblk_protocol::suite::{disk, share, CONFIG};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 use rustix::mount::{mount, mount_bind, mount_move, MountFlags};
 use rustix::process::{chdir, chroot, setrlimit, Resource, Rlimit};
@@ -81,6 +81,12 @@ pub fn enter(tests: &[String]) -> Result<Disks> {
         make_dir(&to)?;
         mount_bind(&from, &to).with_context(|| format!("bind {from} to {to}"))?;
     }
+
+    // Where suites look for it.
+    let release = rustix::system::uname();
+    let config = format!("/boot/config-{}", release.release().to_string_lossy());
+    make_dir(&below("/boot"))?;
+    fs::copy(CONFIG, below(&config)).context("copy the kernel's configuration")?;
 
     chdir(ROOT).context("enter the new root")?;
     mount_move(".", "/").context("move the new root")?;
