@@ -22,8 +22,10 @@ const OPTIONAL: &str = "# where there is one";
 /// A configuration that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Its fragments without `base`, in the order in which they count.
-    pub fragments: Vec<String>,
+    /// The fragments that were asked for.
+    asked: Vec<String>,
+    /// All its fragments, in the order in which they count.
+    fragments: Vec<String>,
     /// What each option must be; a later fragment overrides an earlier one.
     options: BTreeMap<String, Wanted>,
     /// True where it cannot be had from gcc.
@@ -42,12 +44,14 @@ impl Config {
     /// The configuration with these fragments of the repository.
     pub fn read(repo: &Path, names: &[String]) -> Result<Config> {
         let dir = repo.join("qemu/kconfig");
-        let mut config = Config::default();
+        let mut config = Config {
+            asked: names.to_vec(),
+            ..Config::default()
+        };
         config.add(&dir, BASE)?;
         for name in names {
             config.add(&dir, name)?;
         }
-        config.fragments.retain(|name| name != BASE);
         let clash = config
             .excluded
             .iter()
@@ -104,15 +108,11 @@ impl Config {
             .collect()
     }
 
-    /// What follows the kernel's version in its release: `-kasan-lockdep`.
+    /// What follows the kernel's version in its release: `-kasan-lockdep`, as it was asked for.
     pub fn local_version(&self) -> String {
-        match self.fragments.is_empty() {
+        match self.asked.is_empty() {
             true => format!("-{BASE}"),
-            false => self
-                .fragments
-                .iter()
-                .map(|name| format!("-{name}"))
-                .collect(),
+            false => self.asked.iter().map(|name| format!("-{name}")).collect(),
         }
     }
 
@@ -174,7 +174,12 @@ mod tests {
     #[test]
     fn the_debug_kernel_is_kasan_lockdep_and_fault() {
         let debug = read(&["debug"]).unwrap();
-        assert_eq!(debug.fragments, ["kasan", "lockdep", "fault", "debug"]);
+        assert_eq!(
+            debug.fragments,
+            ["base", "kasan", "lockdep", "fault", "debug"]
+        );
+        assert_eq!(debug.local_version(), "-debug");
+        assert_eq!(read(&[]).unwrap().local_version(), "-base");
         assert!(debug.needs_llvm);
         assert!(debug.text().contains("CONFIG_KASAN=y\n"));
         assert!(debug.text().contains("CONFIG_RUST=y\n"));
