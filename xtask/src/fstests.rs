@@ -25,6 +25,7 @@ mod select;
 mod tree;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -302,6 +303,7 @@ fn drive(
     let done: Vec<Status> = done.iter().map(|result| result.status).collect();
     let mut parts = Vec::new();
     let mut left = 0.0;
+    let mut estimates = BTreeMap::new();
     {
         let clocks = clocks.lock().expect("nobody else has it yet");
         for (index, config) in plan.configs.iter().enumerate() {
@@ -316,7 +318,10 @@ fn drive(
                     .filter(|(r, _)| *r == round)
                     .map(|(_, test)| test.clone())
                     .collect();
-                left += tests.iter().map(|test| estimate(test)).sum::<f64>();
+                for test in &tests {
+                    left += estimate(test);
+                    estimates.insert((name.clone(), test.clone()), estimate(test));
+                }
                 for shard in 1..=args.shards.get() {
                     let tests = select::part(&tests, shard, args.shards.get(), estimate);
                     parts.push(Part {
@@ -333,7 +338,7 @@ fn drive(
     // tests of all.
     parts.sort_by_key(|part: &Part| (part.round, part.shard));
     let chosen = done.len() + parts.iter().map(|part| part.tests.len()).sum::<usize>();
-    let live = Live::new(&ctx.ui, chosen, &done, left, args.shards.get());
+    let live = Live::new(&ctx.ui, chosen, &done, (left, estimates), args.shards.get());
     let runner = Runner {
         guest,
         configs: &plan.configs,

@@ -18,13 +18,18 @@ pub struct Live {
     shared: Mutex<Shared>,
 }
 
+/// Seconds by configuration and test.
+type Estimates = BTreeMap<(String, String), f64>;
+
 struct Shared {
     began: Instant,
     /// Tests in all, those of earlier parts of a resumed run included.
     chosen: usize,
     counts: BTreeMap<Status, usize>,
-    /// Seconds that the tests without a result are thought to take.
+    /// Seconds that the tests without a result were thought to take when the run began.
     left: f64,
+    /// Of which each test of a configuration; what is learnt on the way must not change what is taken from the sum.
+    estimates: Estimates,
     /// The same for those that have ended, and what they really took: how fast this host is.
     estimated: f64,
     took: f64,
@@ -32,8 +37,15 @@ struct Shared {
 }
 
 impl Live {
-    /// For `chosen` tests, of which those without a result may take `left` seconds, in `guests` guests at a time.
-    pub fn new(ui: &Ui, chosen: usize, done: &[Status], left: f64, guests: u32) -> Self {
+    /// For `chosen` tests, in `guests` guests at a time; `left` is how many seconds those without a result may take, together and
+    /// each.
+    pub fn new(
+        ui: &Ui,
+        chosen: usize,
+        done: &[Status],
+        (left, estimates): (f64, Estimates),
+        guests: u32,
+    ) -> Self {
         let mut counts = BTreeMap::new();
         done.iter()
             .for_each(|&status| *counts.entry(status).or_default() += 1);
@@ -45,6 +57,7 @@ impl Live {
                 chosen,
                 counts,
                 left,
+                estimates,
                 estimated: 0.0,
                 took: 0.0,
                 guests,
@@ -59,15 +72,10 @@ impl Live {
         self.total.detail(&self.with(|shared| shared.line()));
     }
 
-    /// A test has a result; `estimate` is what it was thought to take.
-    pub fn ended(&self, result: &TestResult, estimate: f64) {
+    /// A test has a result.
+    pub fn ended(&self, result: &TestResult) {
         let line = self.with(|shared| {
-            *shared.counts.entry(result.status).or_default() += 1;
-            shared.left = (shared.left - estimate).max(0.0);
-            if !result.status.is_unrun() {
-                shared.estimated += estimate;
-                shared.took += result.secs;
-            }
+            shared.ended(result);
             shared.line()
         });
         let why = result.reason.as_deref();
@@ -104,6 +112,17 @@ impl Live {
 }
 
 impl Shared {
+    fn ended(&mut self, result: &TestResult) {
+        *self.counts.entry(result.status).or_default() += 1;
+        let key = (result.config.clone(), result.test.clone());
+        let estimate = self.estimates.get(&key).copied().unwrap_or_default();
+        self.left = (self.left - estimate).max(0.0);
+        if !result.status.is_unrun() {
+            self.estimated += estimate;
+            self.took += result.secs;
+        }
+    }
+
     fn line(&self) -> String {
         let done: usize = self.counts.values().sum();
         let mut line = format!("{done}/{}", self.chosen);
@@ -161,6 +180,7 @@ mod tests {
             chosen: 30,
             counts: BTreeMap::from([(Status::Pass, 10), (Status::Hang, 1)]),
             left: 200.0,
+            estimates: BTreeMap::new(),
             estimated: 100.0,
             took: 150.0,
             guests: 2,
@@ -169,5 +189,29 @@ mod tests {
         assert_eq!(shared.seconds_left(), 150.0);
         shared.estimated = 10.0;
         assert_eq!(shared.seconds_left(), 100.0);
+    }
+
+    #[test]
+    fn what_is_learnt_on_the_way_does_not_eat_up_what_is_left() {
+        let key = |test: &str| ("notblk".to_owned(), test.to_owned());
+        let mut shared = Shared {
+            began: Instant::now(),
+            chosen: 2,
+            counts: BTreeMap::new(),
+            left: 43.0,
+            // The first was thought to be skipped, and was not.
+            estimates: BTreeMap::from([(key("generic/001"), 3.0), (key("generic/002"), 40.0)]),
+            estimated: 0.0,
+            took: 0.0,
+            guests: 1,
+        };
+        let result: TestResult = serde_json::from_value(serde_json::json!({
+            "config": "notblk", "test": "generic/001", "round": 1, "status": "pass", "reason": null,
+            "overruled": false, "attempts": [], "secs": 30.0, "expected": null, "output": "", "log": [],
+            "files": [], "boot": 1, "repeat": "",
+        }))
+        .unwrap();
+        shared.ended(&result);
+        assert_eq!(shared.seconds_left(), 40.0);
     }
 }

@@ -372,9 +372,8 @@ impl Runner<'_> {
 
     /// Keeps a result, and shows it.
     fn record(&self, result: TestResult) -> Result<()> {
-        let estimate = {
+        {
             let mut clocks = lock(self.clocks);
-            let estimate = clocks.estimate(&result.config, &result.test);
             match result.status {
                 Status::Pass => clocks.took(&result.config, &result.test, result.secs),
                 Status::Fail | Status::Skip => {
@@ -382,10 +381,9 @@ impl Runner<'_> {
                 }
                 _ => {}
             }
-            estimate
-        };
+        }
         self.store.append(&result)?;
-        self.live.ended(&result, estimate);
+        self.live.ended(&result);
         Ok(())
     }
 
