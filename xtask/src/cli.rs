@@ -61,7 +61,7 @@ pub struct DoctorArgs {
 /// The choice of a kernel.
 #[derive(Args, Clone)]
 pub struct KernelArgs {
-    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or tree:DIR[@REVISION]; with
+    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or `tree:DIR[@REVISION]`; with
     /// +FRAGMENT of qemu/kconfig its source is compiled [default: the file's default]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,

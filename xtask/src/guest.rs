@@ -46,7 +46,7 @@ pub struct GuestArgs {
     /// The filesystem driver
     #[arg(long, value_enum, default_value = "notblk")]
     pub driver: DriverArg,
-    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or tree:DIR[@REVISION]; with
+    /// The kernel: a name of qemu/kernels.toml, a series or version of the archive, `debug`, or `tree:DIR[@REVISION]`; with
     /// +FRAGMENT of qemu/kconfig its source is compiled [default: the file's default]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
