@@ -202,10 +202,14 @@ impl super_block::Operations for Notblk {
             );
             return Err(EINVAL);
         }
-        if !sb.is_read_only() {
-            mark_mounted(sb)?;
-        }
         Ok(root)
+    }
+
+    fn begin(sb: &SuperBlock) -> Result {
+        if sb.is_read_only() {
+            return Ok(());
+        }
+        mark_mounted(sb)
     }
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {

@@ -3,6 +3,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
+#include <linux/lockdep.h>
 
 #include "helpers.h"
 
@@ -99,6 +100,31 @@ struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size
 void *notblk_alloc_inode_sb(struct super_block *sb, struct kmem_cache *cache)
 {
 	return alloc_inode_sb(sb, cache, GFP_KERNEL);
+}
+
+static void each_lock_key(struct file_system_type *type, void (*call)(struct lock_class_key *))
+{
+	int i;
+
+	call(&type->s_lock_key);
+	call(&type->s_umount_key);
+	call(&type->s_vfs_rename_key);
+	for (i = 0; i < SB_FREEZE_LEVELS; i++)
+		call(&type->s_writers_key[i]);
+	call(&type->i_lock_key);
+	call(&type->i_mutex_key);
+	call(&type->invalidate_lock_key);
+	call(&type->i_mutex_dir_key);
+}
+
+void notblk_register_lock_keys(struct file_system_type *type)
+{
+	each_lock_key(type, lockdep_register_key);
+}
+
+void notblk_unregister_lock_keys(struct file_system_type *type)
+{
+	each_lock_key(type, lockdep_unregister_key);
 }
 
 void notblk_inode_lock(struct inode *inode)
@@ -413,3 +439,68 @@ void notblk_errorf(struct fs_context *fc, const char *message)
 {
 	errorf(fc, "%s", message);
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+struct module *notblk_kunit_module(void)
+{
+	return THIS_MODULE;
+}
+
+struct super_block *notblk_kunit_sb(struct file_system_type *type)
+{
+	struct fs_context *fc = fs_context_for_mount(type, 0);
+	struct super_block *sb;
+
+	if (IS_ERR(fc))
+		return NULL;
+	sb = sget_fc(fc, NULL, set_anon_super_fc);
+	put_fs_context(fc);
+	return IS_ERR(sb) ? NULL : sb;
+}
+
+void notblk_kunit_sb_put(struct super_block *sb)
+{
+	dev_t dev = sb->s_dev;
+
+	deactivate_locked_super(sb);
+	free_anon_bdev(dev);
+}
+
+struct buffer_head *notblk_kunit_bh(size_t size)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 0);
+	struct buffer_head *bh;
+
+	if (!folio)
+		return NULL;
+	bh = folio_alloc_buffers(folio, folio_size(folio), GFP_KERNEL);
+	if (!bh) {
+		folio_put(folio);
+		return NULL;
+	}
+	bh->b_size = size;
+	memset(bh->b_data, 0, folio_size(folio));
+	set_buffer_uptodate(bh);
+	get_bh(bh);
+	return bh;
+}
+
+void notblk_kunit_bh_put(struct buffer_head *bh)
+{
+	struct folio *folio = bh->b_folio;
+
+	free_buffer_head(bh);
+	folio_clear_dirty(folio);
+	folio_put(folio);
+}
+
+int notblk_kunit_bh_count(struct buffer_head *bh)
+{
+	return atomic_read(&bh->b_count);
+}
+
+bool notblk_kunit_bh_dirty(struct buffer_head *bh)
+{
+	return buffer_dirty(bh);
+}
+#endif

@@ -44,6 +44,10 @@ void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));
 void *notblk_alloc_inode_sb(struct super_block *sb, struct kmem_cache *cache);
 
+/* linux/lockdep.h: the keys of a filesystem type that is not in static memory */
+void notblk_register_lock_keys(struct file_system_type *type);
+void notblk_unregister_lock_keys(struct file_system_type *type);
+
 /* linux/fs.h: locks */
 void notblk_inode_lock(struct inode *inode);
 void notblk_inode_unlock(struct inode *inode);
@@ -119,5 +123,17 @@ void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct ioma
 
 /* linux/fs_context.h: a line for the caller of mount(2) or fsconfig(2) */
 void notblk_errorf(struct fs_context *fc, const char *message);
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+/* What the module's own tests work on: a superblock of the type without a device, its s_umount held; and a buffer of some memory,
+ * up to date, with one reference. Each is NULL where there is no memory. */
+struct module *notblk_kunit_module(void);
+struct super_block *notblk_kunit_sb(struct file_system_type *type);
+void notblk_kunit_sb_put(struct super_block *sb);
+struct buffer_head *notblk_kunit_bh(size_t size);
+void notblk_kunit_bh_put(struct buffer_head *bh);
+int notblk_kunit_bh_count(struct buffer_head *bh);
+bool notblk_kunit_bh_dirty(struct buffer_head *bh);
+#endif
 
 #endif

@@ -22,6 +22,7 @@
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
 //! | [`errno`] | errnos that the kernel crate does not always name |
+//! | `kunit` | tests that the kernel runs when the module is loaded |
 //!
 //! What differs from kernel to kernel is told apart by `cfg(notblk_has_…)`, here and in `sys` only: `rust/sys/probe.sh` asks
 //! the kernel's source.
@@ -46,6 +47,8 @@ pub(crate) mod inode;
 mod inode_sync;
 pub(crate) mod iomap;
 pub(crate) mod kiocb;
+#[cfg(CONFIG_KUNIT = "y")]
+mod kunit;
 pub(crate) mod locked;
 pub(crate) mod registration;
 pub(crate) mod super_block;
@@ -105,4 +108,54 @@ fn to_pos(pos: i64) -> u64 {
 /// The other way round: positions past what `loff_t` holds do not occur on this format; clamped all the same.
 fn to_loff(pos: u64) -> i64 {
     i64::try_from(pos).unwrap_or(i64::MAX)
+}
+
+#[kunit_tests(notblk_convert)]
+mod tests {
+    use super::{errno::*, *};
+    use crate::sys::bindings;
+
+    /// As `include/uapi/asm-generic/errno.h` numbers them.
+    #[test]
+    fn errnos_are_what_c_says() {
+        assert_eq!(EUCLEAN.to_errno(), -117);
+        assert_eq!(ESTALE.to_errno(), -116);
+        assert_eq!(EOPNOTSUPP.to_errno(), -95);
+        assert_eq!(ENOTEMPTY.to_errno(), -39);
+        assert_eq!(ENAMETOOLONG.to_errno(), -36);
+    }
+
+    #[test]
+    fn an_error_is_a_pointer_that_c_takes_for_one() {
+        for error in [EPERM, ENOMEM, EUCLEAN, ENOTBLK] {
+            let pointer: *mut c_void = error.to_ptr();
+            // SAFETY: only looks at the value.
+            assert!(unsafe { bindings::notblk_is_err(pointer) });
+            assert_eq!(pointer.addr() as isize, error.to_errno() as isize);
+        }
+        let number = 0u64;
+        // SAFETY: as above.
+        assert!(!unsafe { bindings::notblk_is_err((&raw const number).cast()) });
+        // SAFETY: as above.
+        assert!(!unsafe { bindings::notblk_is_err(core::ptr::null()) });
+    }
+
+    #[test]
+    fn results_and_counts() {
+        assert!(to_result(0) == Ok(()));
+        assert!(to_result(7) == Ok(()));
+        assert!(to_result(-5) == Err(EIO));
+        assert!(to_count(0) == Ok(0));
+        assert!(to_count(4096) == Ok(4096));
+        assert!(to_count(-28) == Err(ENOSPC));
+    }
+
+    #[test]
+    fn positions_are_never_wrapped() {
+        assert_eq!(to_pos(0), 0);
+        assert_eq!(to_pos(i64::MAX), i64::MAX as u64);
+        assert_eq!(to_pos(-1), u64::MAX);
+        assert_eq!(to_loff(1 << 40), 1 << 40);
+        assert_eq!(to_loff(u64::MAX), i64::MAX);
+    }
 }

@@ -40,7 +40,7 @@ impl<T: FileSystem> Registration<T> {
     pub(crate) fn new(
         name: &'static CStr,
         cache_name: &'static CStr,
-        module: &'static ThisModule,
+        module: &ThisModule,
         data: T::TypeData,
     ) -> impl PinInit<Self, Error> {
         let size = u32::try_from(size_of::<inode::Slot<T>>()).unwrap_or(u32::MAX);
@@ -69,6 +69,8 @@ impl<T: FileSystem> Registration<T> {
                 (*fs_type).init_fs_context = Some(fs_context::Table::<T>::init_fs_context);
                 (*fs_type).kill_sb = Some(super_block::Table::<T>::kill_sb);
                 (*fs_type).owner = owner;
+                // Lockdep takes keys in static memory for granted, and no others.
+                bindings::notblk_register_lock_keys(fs_type);
                 fs_type
             };
             // SAFETY: `fs_type` is pinned in `slot` and is unregistered before it goes away.
@@ -76,6 +78,7 @@ impl<T: FileSystem> Registration<T> {
             if registered.is_err() {
                 // SAFETY: both made above; no inode can have come from the cache.
                 unsafe {
+                    bindings::notblk_unregister_lock_keys(fs_type);
                     bindings::kmem_cache_destroy(cache);
                     ptr::drop_in_place(&raw mut (*slot).data);
                 }
@@ -84,6 +87,12 @@ impl<T: FileSystem> Registration<T> {
         };
         // SAFETY: `init` initialises all fields before it returns `Ok`, and leaves nothing initialised on `Err`.
         unsafe { pin_init::pin_init_from_closure(init) }
+    }
+
+    /// The filesystem type, for tests that make superblocks of it.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) fn as_raw(&self) -> *mut bindings::file_system_type {
+        self.fs_type.get()
     }
 
     /// The cache that belongs to a filesystem type of ours.
@@ -120,6 +129,8 @@ impl<T: FileSystem> PinnedDrop for Registration<T> {
         unsafe { bindings::rcu_barrier() };
         // SAFETY: live by the type's invariant, and empty now.
         unsafe { bindings::kmem_cache_destroy(self.cache) };
+        // SAFETY: registered in `new`; no lock is left that has one of them.
+        unsafe { bindings::notblk_unregister_lock_keys(self.fs_type.get()) };
     }
 }
 

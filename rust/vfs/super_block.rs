@@ -83,6 +83,12 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The last step of a mount, which from here on ends with [`Operations::put_super`], whether this fails or not: what is
+    /// to be undone at unmount is done here.
+    fn begin(sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem;
+
     /// Remount. Everything dirty has been written; `s_umount` is held exclusively. C: `reconfigure`.
     fn reconfigure(
         sb: &SuperBlock<Self>,
@@ -378,7 +384,8 @@ impl<T: FileSystem> Table<T> {
         }
         // SAFETY: exclusively ours until the mount is complete.
         unsafe { (*sb).s_root = dentry };
-        Ok(())
+        // Not before: without a root C does not call put_super.
+        T::begin(ready)
     }
 
     /// # Safety

@@ -178,3 +178,109 @@ impl Drop for WriteAccess<'_, '_> {
         }
     }
 }
+
+#[kunit_tests(notblk_buffer)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the buffer.
+    const SIZE: usize = 1024;
+
+    /// Memory of a buffer, with one reference.
+    struct Memory(NonNull<bindings::buffer_head>);
+
+    impl Memory {
+        fn new() -> Result<Self> {
+            // SAFETY: always.
+            let bh = unsafe { bindings::notblk_kunit_bh(SIZE) };
+            NonNull::new(bh).map(Self).ok_or(ENOMEM)
+        }
+
+        /// Another reference to it.
+        fn buffer(&self) -> Buffer<'_> {
+            // SAFETY: valid, and counted once more for the result.
+            unsafe {
+                bindings::notblk_get_bh(self.0.as_ptr());
+                Buffer::from_raw(self.0)
+            }
+        }
+
+        fn access(&self) -> WriteAccess<'_, '_> {
+            WriteAccess {
+                buffer: self.buffer(),
+                dirty: false,
+                _transaction: PhantomData,
+            }
+        }
+
+        fn count(&self) -> c_int {
+            // SAFETY: valid.
+            unsafe { bindings::notblk_kunit_bh_count(self.0.as_ptr()) }
+        }
+
+        fn is_dirty(&self) -> bool {
+            // SAFETY: valid.
+            unsafe { bindings::notblk_kunit_bh_dirty(self.0.as_ptr()) }
+        }
+    }
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            // SAFETY: ours; whoever has a reference borrows `self`.
+            unsafe { bindings::notblk_kunit_bh_put(self.0.as_ptr()) };
+        }
+    }
+
+    #[test]
+    fn every_reference_is_given_back() -> Result {
+        let memory = Memory::new()?;
+        assert_eq!(memory.count(), 1);
+        let buffer = memory.buffer();
+        assert_eq!(memory.count(), 2);
+        drop(buffer);
+        assert_eq!(memory.count(), 1);
+        let buffer = memory.access().dirty();
+        assert_eq!(memory.count(), 2);
+        drop(buffer);
+        drop(memory.access().abandon());
+        drop(memory.access());
+        assert_eq!(memory.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_changed_is_dirty_unless_it_goes() -> Result {
+        let memory = Memory::new()?;
+        drop(memory.buffer());
+        drop(memory.access().abandon());
+        assert!(!memory.is_dirty());
+        // Given up half way, by an error.
+        drop(memory.access());
+        assert!(memory.is_dirty());
+        let memory = Memory::new()?;
+        drop(memory.access().dirty());
+        assert!(memory.is_dirty());
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_reached_outside() -> Result {
+        let memory = Memory::new()?;
+        let mut access = memory.access();
+        assert_eq!(access.len(), SIZE);
+        assert!(access.write_bytes(SIZE - 4, &[1, 2, 3, 4]).is_ok());
+        assert!(access.write_bytes(SIZE, &[]).is_ok());
+        assert!(access.write_bytes(SIZE - 3, &[9; 4]).is_err());
+        assert!(access.write_bytes(usize::MAX, &[9; 2]).is_err());
+        assert!(access.fill(0, SIZE + 1, 9).is_err());
+        assert!(access.fill(1, usize::MAX, 9).is_err());
+        let mut end = [0; 4];
+        assert!(access.read_bytes(SIZE - 4, &mut end).is_ok());
+        assert!(end == [1, 2, 3, 4]);
+        assert!(access.read_bytes(SIZE - 3, &mut end).is_err());
+        assert!(access.fill(0, SIZE, 7).is_ok());
+        assert!(access.read_bytes(0, &mut end).is_ok());
+        assert!(end == [7; 4]);
+        Ok(())
+    }
+}

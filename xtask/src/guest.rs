@@ -150,7 +150,7 @@ impl Guest {
         }
     }
 
-    /// Boots once, for one piece of work.
+    /// Boots once, for one piece of work, which may take `limit` on a kernel that nothing watches.
     pub fn boot(
         &self,
         ctx: &Ctx,
@@ -161,7 +161,10 @@ impl Guest {
         mut on_event: impl FnMut(&Event) -> Result<()>,
     ) -> Result<Outcome> {
         let mut machine = self.machine(name);
-        machine.limit = machine.limit.or(limit);
+        let slowness = self.kernel.slowness()?;
+        machine.limit = machine
+            .limit
+            .or(limit.map(|limit| limit.saturating_mul(slowness)));
         machine.interactive = work == Work::Shell;
         machine.drives[1].slow = matches!(work, Work::Race { .. });
         let job = Job {

@@ -70,7 +70,28 @@ impl Kernel {
         let line = format!("{option}=y");
         Ok(text.lines().any(|l| l == line))
     }
+
+    /// How many times as long everything may take as on the distribution's kernel: what watches each access to memory or
+    /// each lock takes its time.
+    pub fn slowness(&self) -> Result<u32> {
+        for option in WATCHERS {
+            if self.has(option)? {
+                return Ok(SLOWNESS);
+            }
+        }
+        Ok(1)
+    }
 }
+
+/// Options that make a kernel slow.
+const WATCHERS: [&str; 4] = [
+    "CONFIG_KASAN",
+    "CONFIG_KCSAN",
+    "CONFIG_PROVE_LOCKING",
+    "CONFIG_DEBUG_KMEMLEAK",
+];
+/// How slow, at most.
+const SLOWNESS: u32 = 8;
 
 #[cfg(test)]
 impl Kernel {

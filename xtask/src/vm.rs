@@ -212,7 +212,7 @@ pub fn run(
     let (mut running, agent, mut keys) = start(ctx, machine, console)?;
 
     let lines = follow(agent.try_clone()?);
-    let mut watch = Watch::new(machine.limit, machine.accel);
+    let mut watch = Watch::new(machine.limit, machine.accel, machine.kernel.slowness()?);
     let mut splats = Vec::new();
     let end = loop {
         interrupt::check()?;

@@ -7,7 +7,8 @@
 //! tries to hide one.
 //!
 //! - [`boot`], [`modules`], [`host`], [`kmsg`]: getting up, and the two channels that are watched
-//! - [`fs`], [`buf`], [`sys`]: what workloads and tests are written with
+//! - [`fs`], [`buf`], [`sys`], [`fault`]: what workloads and tests are written with
+//! - [`watchers`]: lockdep and kmemleak, where the kernel has them
 //! - [`race`]: the main job
 //! - [`tests`]: the guest tests, one file per subject
 //! - [`suite`]: xfstests, in a root of its own
@@ -15,6 +16,7 @@
 
 mod boot;
 mod buf;
+mod fault;
 mod fs;
 mod host;
 mod kmsg;
@@ -24,6 +26,7 @@ mod shell;
 mod suite;
 mod sys;
 mod tests;
+mod watchers;
 
 use anyhow::{Context, Result};
 use host::Host;
@@ -72,9 +75,9 @@ fn run() -> Result<()> {
         driver: job.driver,
     };
     let done = match job.work {
-        Work::Race { rows } => race::run(&guest, &rows),
-        Work::Test(spec) => tests::run(&guest, &spec),
-        Work::Suite(spec) => suite::run(&guest, &spec),
+        Work::Race { rows } => race::run(&guest, &rows).and_then(|()| watchers::ask(&guest)),
+        Work::Test(spec) => tests::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
+        Work::Suite(spec) => suite::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Shell => shell::interactive(&guest),
         Work::Command { command } => shell::command(&guest, &command),
     };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap and loop
-//! devices. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices and
+//! the console's log level. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
 use crate::buf::Buffer;
@@ -425,5 +425,17 @@ impl Drop for Loop {
         // SAFETY: this ioctl takes no argument that is used. A failure leaves the device attached,
         // and the unmount that follows fails for it, which is how it is noticed.
         unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_CLR_FD, 0) };
+    }
+}
+
+/// `SYSLOG_ACTION_CONSOLE_LEVEL`
+const CONSOLE_LEVEL: libc::c_int = 8;
+
+/// Lets only lines of the kernel's log that are graver than this level reach the console. `/dev/kmsg` has them all.
+pub fn console_level(level: i32) -> Result<()> {
+    // SAFETY: this action takes its argument as a number; the pointer is not used.
+    match unsafe { libc::klogctl(CONSOLE_LEVEL, std::ptr::null_mut(), level) } {
+        0.. => Ok(()),
+        _ => Err(Error::last_os_error()),
     }
 }

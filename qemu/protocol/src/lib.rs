@@ -26,7 +26,7 @@ pub const PORT: &str = "notblk.agent";
 
 /// Raised with every change that an older peer would misread. Host and agent are built from one
 /// tree, so a difference means that a stale initramfs was booted.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What the kernel prints, rate-limited, when the completion of a direct write finds dirty pages.
 pub const INVALIDATION_FAILURE: &str = "Page cache invalidation failure on direct I/O";
@@ -69,6 +69,8 @@ pub enum Event {
         name: String,
         /// How it went.
         verdict: Verdict,
+        /// What it has to say beside that: lines.
+        notes: Vec<String>,
         /// How long it took, in milliseconds of the guest's clock.
         millis: u64,
     },

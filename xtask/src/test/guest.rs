@@ -72,6 +72,7 @@ fn boot(
         if let Event::Test {
             name,
             verdict,
+            notes,
             millis,
         } = event
         {
@@ -81,8 +82,10 @@ fn boot(
             );
             tests.pop_front();
             failed_here |= matches!(verdict, Verdict::Failed(_));
-            ctx.ui
-                .suspend(|| report.add(name, verdict, Duration::from_millis(*millis)));
+            ctx.ui.suspend(|| {
+                report.add(name, verdict, Duration::from_millis(*millis));
+                report.note(notes);
+            });
             began = Instant::now();
         }
         Ok(())

@@ -52,6 +52,11 @@ impl Report {
         }
     }
 
+    /// What the test that was added last has to say beside its verdict.
+    pub fn note(&self, lines: &[String]) {
+        lines.iter().for_each(|line| println!("         {line}"));
+    }
+
     /// Many tests of a group have ended, with no more known than their number.
     pub fn add_many(
         &mut self,

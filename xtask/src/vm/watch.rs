@@ -19,12 +19,14 @@ pub struct Watch {
     /// When the agent said its first word.
     pub ready: Option<Instant>,
     accel: Accel,
+    /// [`crate::kernel::Kernel::slowness`].
+    slowness: u32,
 }
 
 impl Watch {
-    /// Starts the first clock, and the last.
-    pub fn new(whole: Option<Duration>, accel: Accel) -> Self {
-        let boot = accel.scale(Duration::from_secs(30));
+    /// Starts the first clock, and the last, which is as long as it is to be.
+    pub fn new(whole: Option<Duration>, accel: Accel, slowness: u32) -> Self {
+        let boot = accel.scale(Duration::from_secs(30)) * slowness;
         Watch {
             whole: whole.map(|whole| Instant::now() + whole),
             deadline: Some(Instant::now() + boot),
@@ -32,6 +34,7 @@ impl Watch {
             step: "boot".into(),
             ready: None,
             accel,
+            slowness,
         }
     }
 
@@ -44,8 +47,8 @@ impl Watch {
             }
             Event::Step { name, limit_secs } => {
                 self.step.clone_from(name);
-                self.limit =
-                    (*limit_secs > 0).then(|| self.accel.scale(Duration::from_secs(*limit_secs)));
+                let scaled = || self.accel.scale(Duration::from_secs(*limit_secs)) * self.slowness;
+                self.limit = (*limit_secs > 0).then(scaled);
             }
             _ => {}
         }
@@ -71,8 +74,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_slow_kernel_gets_more() {
+        let mut watch = Watch::new(None, Accel::Kvm, 8);
+        watch.saw(&Event::Step {
+            name: "race".into(),
+            limit_secs: 7,
+        });
+        assert_eq!(watch.limit, Some(Duration::from_secs(56)));
+    }
+
+    #[test]
     fn each_step_gets_its_own_time() {
-        let mut watch = Watch::new(None, Accel::Kvm);
+        let mut watch = Watch::new(None, Accel::Kvm, 1);
         assert_eq!(watch.late(), None);
         watch.saw(&Event::Step {
             name: "race".into(),

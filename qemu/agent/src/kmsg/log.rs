@@ -29,8 +29,8 @@ pub struct Log {
     pub dead: Option<String>,
 }
 
-/// A place in the log; everything after it is new.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A place in the log; everything after it is new. The default is its beginning.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Place {
     lines: usize,
     splats: usize,

@@ -7,6 +7,7 @@ use crate::Guest;
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::mount::{unmount, UnmountFlags};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub struct Env<'a> {
     /// For random tests.
     pub seed: u64,
     place: Place,
+    notes: RefCell<Vec<String>>,
 }
 
 impl<'a> Env<'a> {
@@ -42,7 +44,18 @@ impl<'a> Env<'a> {
             image,
             seed,
             place,
+            notes: RefCell::default(),
         }
+    }
+
+    /// Has a line in the report beside the verdict: what a pass amounts to.
+    pub fn note(&self, line: String) {
+        self.notes.borrow_mut().push(line);
+    }
+
+    /// All such lines.
+    pub fn into_notes(self) -> Vec<String> {
+        self.notes.into_inner()
     }
 
     /// The driver under test.

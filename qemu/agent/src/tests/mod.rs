@@ -11,6 +11,7 @@ mod data;
 mod direct;
 mod env;
 mod fallback;
+mod faults;
 mod fsx;
 mod full;
 mod model;
@@ -99,6 +100,7 @@ fn all() -> Vec<Test> {
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
+    tests.extend(faults::tests());
     tests.extend(fsx::tests());
     tests.extend(damage::tests());
     tests
@@ -121,10 +123,11 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
         guest.host.step(name, 60)?;
         let started = Instant::now();
         let place = guest.kmsg.settle()?;
-        let verdict = run_one(guest, test, spec.seed)?;
+        let (verdict, notes) = run_one(guest, test, spec.seed)?;
         guest.host.send(&Event::Test {
             name: name.clone(),
             verdict,
+            notes,
             millis: started.elapsed().as_millis() as u64,
         })?;
         if !guest.kmsg.splats_since(place)?.is_empty() {
@@ -134,8 +137,8 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
     Ok(())
 }
 
-/// One test with its frame.
-fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<Verdict> {
+/// One test with its frame: how it went, and what else it says.
+fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<(Verdict, Vec<String>)> {
     fs::make(guest.driver, DISK, test.image)?;
     let place = guest.kmsg.settle()?;
     let env = Env::new(guest, test.image, seed, place);
@@ -157,9 +160,10 @@ fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<Verdict> {
     for line in guest.kmsg.splats_since(place)? {
         complaints.push(format!("the kernel reported: {line}"));
     }
-    Ok(match (complaints.is_empty(), skipped) {
+    let verdict = match (complaints.is_empty(), skipped) {
         (false, _) => Verdict::Failed(complaints.join("\n")),
         (true, Some(why)) => Verdict::Skipped(why),
         (true, None) => Verdict::Passed,
-    })
+    };
+    Ok((verdict, env.into_notes()))
 }

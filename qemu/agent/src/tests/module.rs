@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The module itself: in and out, and its `alias=` parameter.
+//! The module itself: in and out, its `alias=` parameter, its own tests.
 
-use super::env::{errno, fails, Env};
+use super::env::{errno, fails, Env, Skip};
 use super::{test, Test};
 use crate::fs::{self, Mounted, DISK, MNT};
 use crate::modules;
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
+use std::path::Path;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<Test> {
         test("module/busy", busy).mib(16),
         test("module/alias", alias).mib(16),
         test("module/alias-taken", alias_taken).mib(16),
+        test("module/kunit", kunit).mib(16),
     ]
 }
 
@@ -106,4 +108,64 @@ fn alias_taken(env: &Env) -> Result<()> {
     modules::remove("ext4")?;
     modules::load("notblk", &[])?;
     fs::check(DISK).map(drop)
+}
+
+/// Where KUnit has a directory for each suite.
+const KUNIT: &str = "/sys/kernel/debug/kunit";
+
+/// The module's own `#[kunit_tests]`, which the kernel has run when the module is loaded.
+fn kunit(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    if !Path::new(KUNIT).exists() {
+        bail!(Skip("kernel has no KUnit".into()));
+    }
+    unload_all()?;
+    modules::load("notblk", &[])?;
+    let mut suites = 0;
+    for suite in std::fs::read_dir(KUNIT)? {
+        let suite = suite?;
+        let name = suite.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("notblk_") {
+            continue;
+        }
+        let text = std::fs::read_to_string(suite.path().join("results"))
+            .with_context(|| format!("the results of {name}"))?;
+        let (passed, skipped) =
+            ktap(&text).with_context(|| format!("{name} says\n{}", text.trim_end()))?;
+        env.note(format!("{name}: {passed} passed, {skipped} skipped"));
+        suites += 1;
+    }
+    ensure!(suites > 0, "the module has no suite there");
+    Ok(())
+}
+
+/// How many tests of a suite have passed, and how many were skipped; an error if any has not, or all were.
+fn ktap(text: &str) -> Result<(usize, usize)> {
+    let (mut passed, mut skipped) = (0, 0);
+    for line in text.lines() {
+        ensure!(!line.trim().starts_with("not ok"), "{}", line.trim());
+        // The suite's own line is not indented.
+        if line.starts_with(' ') && line.trim().starts_with("ok ") {
+            match line.contains("# SKIP") {
+                true => skipped += 1,
+                false => passed += 1,
+            }
+        }
+    }
+    ensure!(passed > 0, "no test has passed");
+    Ok((passed, skipped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_test_that_is_not_ok_fails_the_suite() {
+        let good = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: notblk_x\n    1..2\n    ok 1 one\n    \
+            ok 2 two # SKIP why\n# notblk_x: pass:1 fail:0 skip:1 total:2\nok 1 notblk_x\n";
+        assert_eq!(ktap(good).unwrap(), (1, 1));
+        assert!(ktap(&good.replace("    ok 1 one", "    not ok 1 one")).is_err());
+        assert!(ktap("KTAP version 1\n1..1\nok 1 notblk_x\n").is_err());
+    }
 }
