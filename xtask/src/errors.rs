@@ -7,8 +7,10 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// What `cargo xtask` returns to its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Code(pub u8);
 
 impl Code {
@@ -26,6 +28,28 @@ impl Code {
     pub const SPLAT: Code = Code(5);
     /// The user interrupted the run.
     pub const INTERRUPTED: Code = Code(130);
+
+    /// From the best to the worst: which one to leave with where several parts of a command each have their own.
+    ///
+    /// What the driver did outweighs what this host or the command line could not do, or a part that could not be run would
+    /// hide a splat in another. Of the driver's, a splat says more than a hang, and a hang more than a test that failed. Of
+    /// the others, a host that failed puts all parts in doubt, a wrong wish only the one that it was about. Nothing can be
+    /// said of what was interrupted.
+    const ORDER: [Code; 7] = [
+        Code::PASSED,
+        Code::USAGE,
+        Code::HOST,
+        Code::TEST_FAILED,
+        Code::HANG,
+        Code::SPLAT,
+        Code::INTERRUPTED,
+    ];
+
+    /// The worst of several; none of none.
+    pub fn worst(codes: impl IntoIterator<Item = Code>) -> Option<Code> {
+        let place = |code: &Code| Code::ORDER.iter().position(|known| known == code);
+        codes.into_iter().max_by_key(place)
+    }
 }
 
 /// An error with its exit code, one clear line and, where useful, what to do about it.
@@ -100,6 +124,18 @@ pub fn classify(error: &anyhow::Error) -> Exit {
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn the_driver_outweighs_the_host_and_a_splat_all_but_an_interruption() {
+        let worst = |codes: &[u8]| Code::worst(codes.iter().map(|&code| Code(code)));
+        assert_eq!(worst(&[]), None);
+        assert_eq!(worst(&[0, 2]), Some(Code::USAGE));
+        assert_eq!(worst(&[3, 2, 0]), Some(Code::HOST));
+        assert_eq!(worst(&[1, 3]), Some(Code::TEST_FAILED));
+        assert_eq!(worst(&[4, 1]), Some(Code::HANG));
+        assert_eq!(worst(&[4, 5, 3, 1, 2]), Some(Code::SPLAT));
+        assert_eq!(worst(&[130, 5]), Some(Code::INTERRUPTED));
+    }
 
     #[test]
     fn an_exit_below_a_context_keeps_its_code_and_line() {

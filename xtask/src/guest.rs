@@ -50,6 +50,13 @@ pub struct GuestArgs {
     /// +FRAGMENT of qemu/kconfig its source is compiled [default: the file's default]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// What a guest is given.
+#[derive(clap::Args, Debug, Clone)]
+pub struct MachineArgs {
     /// What runs the guest [default: KVM where it works]
     #[arg(long, value_enum)]
     pub accel: Option<Accel>,
@@ -76,7 +83,9 @@ pub struct Guest {
     pub agent: PathBuf,
     toolbox: Toolbox,
     initramfs: Vec<u8>,
-    args: GuestArgs,
+    args: MachineArgs,
+    /// Before the names of its consoles' logs, where another guest's would replace them.
+    pub label: Option<String>,
 }
 
 impl Guest {
@@ -87,17 +96,7 @@ impl Guest {
             Driver::Notblk => Want::Tree,
             Driver::Ext4 => Want::BootOnly,
         };
-        let mut programs = vec![Program::Workspace {
-            package: "notblk-agent".into(),
-            bin: "notblk-agent".into(),
-        }];
-        if with_fsx {
-            programs.push(Program::Published {
-                name: "fsx".into(),
-                version: "0.3.2".into(),
-                bin: "fsx".into(),
-            });
-        }
+        let programs = programs(with_fsx);
         let (kernel, built) = setup::everything(ctx, args.kernel.as_deref(), want, &programs)?;
         let mut built = built.into_iter();
         let agent = built.next().context("the agent was not built")?;
@@ -116,7 +115,7 @@ impl Guest {
             extra_modules: &[],
         };
         let initramfs = initramfs::pack(ctx, &parts)?;
-        let accel = match args.accel {
+        let accel = match args.machine.accel {
             Some(accel) => accel,
             None => Accel::find(ctx, &toolbox, &kernel)?,
         };
@@ -127,7 +126,8 @@ impl Guest {
             agent,
             toolbox,
             initramfs,
-            args: args.clone(),
+            args: args.machine.clone(),
+            label: None,
         })
     }
 
@@ -160,7 +160,11 @@ impl Guest {
         step: Option<&Step>,
         mut on_event: impl FnMut(&Event) -> Result<()>,
     ) -> Result<Outcome> {
-        let mut machine = self.machine(name);
+        let name = match &self.label {
+            Some(label) => format!("{label}-{name}"),
+            None => name.to_owned(),
+        };
+        let mut machine = self.machine(&name);
         let slowness = self.kernel.slowness()?;
         machine.limit = machine
             .limit
@@ -173,6 +177,22 @@ impl Guest {
         };
         vm::run(ctx, &machine, &job, step, &mut on_event)
     }
+}
+
+/// The programs in a guest: the agent, and fsx where that is wanted.
+pub fn programs(with_fsx: bool) -> Vec<Program> {
+    let mut programs = vec![Program::Workspace {
+        package: "notblk-agent".into(),
+        bin: "notblk-agent".into(),
+    }];
+    if with_fsx {
+        programs.push(Program::Published {
+            name: "fsx".into(),
+            version: "0.3.2".into(),
+            bin: "fsx".into(),
+        });
+    }
+    programs
 }
 
 /// The error for a job whose answer never came, though the agent claims to be done.

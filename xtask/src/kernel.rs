@@ -16,7 +16,7 @@ pub mod toolchain;
 mod why;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -128,6 +128,30 @@ pub fn provide(ctx: &Ctx, name: Option<&str>, want: Want) -> Result<Kernel> {
             compiled::tree(ctx, &label, dir, revision.as_deref(), &named.fragments)
         }
     }
+}
+
+/// What an error carries that is about a kernel without Rust: it boots, and its own drivers can be run.
+#[derive(Debug)]
+pub struct NoRust;
+
+impl std::fmt::Display for NoRust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no Rust")
+    }
+}
+
+/// Fails where `name` cannot be a kernel, as far as that can be told at once.
+pub fn check(repo: &Path, name: &str) -> Result<()> {
+    let named = Name::parse(Some(name))?;
+    kconfig::Config::read(repo, &named.fragments)?;
+    match &named.source {
+        Source::Archive(archive) => {
+            let lock = LockFile::read(&kernels::committed(repo))?;
+            Kernels::read(repo)?.find(&lock, archive.as_deref())?;
+        }
+        Source::Tree(dir, _) => drop(compiled::directory(name, dir)?),
+    }
+    Ok(())
 }
 
 /// Fails where the user wants a toolchain for a kernel that has been built already.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
+use crate::matrix::Matrix;
 use crate::process;
 use crate::toolbox::{self, Toolbox};
 
@@ -22,6 +23,8 @@ pub struct Kernels {
     pub default: String,
     /// All kernels by name.
     pub kernel: BTreeMap<String, Spec>,
+    /// What `cargo xtask matrix` runs over.
+    pub matrix: Option<Matrix>,
 }
 
 /// What is asked for under one name.
@@ -94,6 +97,9 @@ impl Kernels {
             "qemu/kernels.toml: the default kernel {} is not in it",
             kernels.default
         );
+        if let Some(matrix) = &kernels.matrix {
+            matrix.check().context("qemu/kernels.toml")?;
+        }
         Ok(kernels)
     }
 

@@ -18,6 +18,7 @@ mod initramfs;
 mod interrupt;
 mod kernel;
 mod kernels;
+mod matrix;
 mod process;
 mod race;
 mod setup;
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> Result<Code> {
         Command::Shell(args) => shell::run(&ctx, args),
         Command::Test(args) => test::run(&ctx, args),
         Command::Race(args) => race::run(&ctx, args),
+        Command::Matrix(args) => matrix::run(&ctx, args),
         Command::RunXfstests(args) => fstests::run(&ctx, *args),
         Command::Toolbox(args) => toolbox::run(&ctx, args),
         Command::Update => kernels::update(&ctx),

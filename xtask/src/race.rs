@@ -16,7 +16,8 @@ use notblk_protocol::{Driver, Event, RaceRow, RaceSpec, Story, Work};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{self, Guest, GuestArgs};
-use verdict::Verdict;
+use crate::vm;
+pub use verdict::Verdict;
 
 /// Iterations without the drain: each shows the race nearly always, and takes the delay at least.
 const WITHOUT_DRAIN: u64 = 20;
@@ -26,6 +27,9 @@ const WITH_DELAY: u64 = 10;
 const WITH_DRAIN: u64 = 100;
 /// Iterations on a driver that has neither option, unless `--iterations` says more, and the seconds they may take.
 const CONTROL: (u64, u64) = (1000, 8);
+
+/// The delay where the race is to be shown, in milliseconds, unless `--delay` says otherwise.
+const DELAY: u32 = 50;
 
 /// `--story`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: Option<u64>,
     /// The delay between the buffered write and its flush where the race is to be shown
-    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, value_name = "MS", default_value_t = DELAY, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     delay: u32,
     /// Do it all so many times, each in a boot of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -70,7 +74,7 @@ pub struct Args {
 /// `cargo xtask race`.
 pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     let guest = Guest::prepare(ctx, &args.guest, false)?;
-    let specs = specs(&args, guest.driver);
+    let specs = specs(args.story, args.iterations, args.delay, guest.driver);
     let accel = guest.accel;
     let mut runs = Vec::new();
     for number in 1..=args.runs {
@@ -78,32 +82,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
             1 => "race".to_owned(),
             all => format!("race {number} of {all}"),
         };
-        let step = ctx.ui.step(
-            &name,
-            &format!("booting {} ({accel})", guest.kernel.release),
-        );
-        let mut rows: Vec<RaceRow> = Vec::new();
-        let work = Work::Race {
-            rows: specs.clone(),
-        };
-        let outcome = guest.boot(
-            ctx,
-            "race",
-            work,
-            Some(limit(&specs)),
-            Some(&step),
-            |event| {
-                if let Event::Row(row) = event {
-                    rows.push(row.clone());
-                }
-                Ok(())
-            },
-        )?;
-        step.done(&format!(
-            "{} rows, booted in {:.1} s",
-            rows.len(),
-            outcome.boot_time.as_secs_f64()
-        ));
+        let Boot { rows, outcome, .. } = boot(ctx, &guest, &specs, &name)?;
         if args.format == Format::Table {
             print!("{}", table::render(&rows));
         }
@@ -123,9 +102,86 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     Ok(verdict.code())
 }
 
+/// What one boot gave.
+struct Boot {
+    rows: Vec<RaceRow>,
+    /// True where its agent said a word.
+    spoke: bool,
+    outcome: vm::Outcome,
+}
+
+/// Runs all rows in one boot.
+fn boot(ctx: &Ctx, guest: &Guest, specs: &[RaceSpec], name: &str) -> Result<Boot> {
+    let step = ctx.ui.step(
+        name,
+        &format!("booting {} ({})", guest.kernel.release, guest.accel),
+    );
+    let mut rows: Vec<RaceRow> = Vec::new();
+    let mut spoke = false;
+    let work = Work::Race {
+        rows: specs.to_vec(),
+    };
+    let limit = Some(limit(specs));
+    let outcome = guest.boot(ctx, "race", work, limit, Some(&step), |event| {
+        match event {
+            Event::Ready { .. } => spoke = true,
+            Event::Row(row) => rows.push(row.clone()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    step.done(&format!(
+        "{} rows, booted in {:.1} s",
+        rows.len(),
+        outcome.boot_time.as_secs_f64()
+    ));
+    Ok(Boot {
+        rows,
+        spoke,
+        outcome,
+    })
+}
+
+/// What [`once`] came to.
+pub struct Once {
+    /// The rows that were run.
+    pub rows: Vec<RaceRow>,
+    /// How long the guest took to its first word.
+    pub boot: Option<Duration>,
+    /// The verdict; in its place, where the boot ended badly, how, and the exit code that this calls for.
+    pub end: std::result::Result<Verdict, (String, Code)>,
+}
+
+/// Both stories once, in one boot, as without options. The table of the rows goes to stderr.
+pub fn once(ctx: &Ctx, guest: &Guest) -> Result<Once> {
+    let specs = specs(None, None, DELAY, guest.driver);
+    let Boot {
+        rows,
+        spoke,
+        outcome,
+    } = boot(ctx, guest, &specs, "race")?;
+    ctx.ui.print(table::render(&rows).trim_end());
+    outcome.report(ctx);
+    let end = match outcome.complaint() {
+        Some(complaint) => Err(complaint),
+        None if rows.len() != specs.len() => return Err(guest::no_answer("a row of the race")),
+        None => Ok(Verdict::of(guest.driver, std::slice::from_ref(&rows))),
+    };
+    Ok(Once {
+        rows,
+        boot: spoke.then_some(outcome.boot_time),
+        end,
+    })
+}
+
 /// The rows to run.
-fn specs(args: &Args, driver: Driver) -> Vec<RaceSpec> {
-    let stories: Vec<Story> = match args.story {
+fn specs(
+    story: Option<StoryArg>,
+    iterations: Option<u64>,
+    delay: u32,
+    driver: Driver,
+) -> Vec<RaceSpec> {
+    let stories: Vec<Story> = match story {
         None => Story::ALL.to_vec(),
         Some(StoryArg::Seed) => vec![Story::Seed],
         Some(StoryArg::Folio) => vec![Story::Folio],
@@ -141,10 +197,10 @@ fn specs(args: &Args, driver: Driver) -> Vec<RaceSpec> {
                 limit_secs,
             });
         };
-        match (driver, args.iterations) {
+        match (driver, iterations) {
             (Driver::Notblk, iterations) => {
-                row(Some(false), args.delay, WITHOUT_DRAIN, 0);
-                row(Some(true), args.delay, WITH_DELAY, 0);
+                row(Some(false), delay, WITHOUT_DRAIN, 0);
+                row(Some(true), delay, WITH_DELAY, 0);
                 row(Some(true), 0, iterations.unwrap_or(WITH_DRAIN), 0);
             }
             (Driver::Ext4, Some(iterations)) => row(None, 0, iterations, 0),

@@ -67,6 +67,16 @@ pub fn everything(
     })
 }
 
+/// Provides the toolbox and programs for the guest, which are the same for all kernels. Returns the programs' paths.
+pub fn common(ctx: &Ctx, programs: &[Program]) -> Result<Vec<PathBuf>> {
+    if !toolbox::present(ctx) {
+        host_packages(ctx)?;
+    }
+    ctx.toolbox()?;
+    let each = programs.iter();
+    each.map(|program| ctx.cargo_static(program)).collect()
+}
+
 /// What of [`host_programs`] is missing, as package names.
 fn missing_packages() -> Vec<&'static str> {
     let missing = host_programs()

@@ -12,7 +12,8 @@ use anyhow::Result;
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
 use crate::guest::{Guest, GuestArgs};
-use report::Report;
+pub use guest::{list, run as in_guest};
+pub use report::Report;
 
 /// Options of `test`.
 #[derive(clap::Args)]
@@ -46,24 +47,31 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         return Ok(report.close());
     }
     let guest = Guest::prepare(ctx, &args.guest, true)?;
-    let is_chosen =
-        |test: &String| args.names.is_empty() || args.names.iter().any(|name| test.contains(name));
-    let tests: Vec<_> = guest::list(&guest)?.into_iter().filter(is_chosen).collect();
-    let runner_tests: Vec<_> = suite::names().filter(is_chosen).collect();
+    let tests = choose(list(&guest.agent)?, &args.names);
+    let runner_tests = choose(suite::names(), &args.names);
     if tests.is_empty() && runner_tests.is_empty() {
-        return Err(Exit::usage(format!(
-            "no guest test is called {}",
-            args.names.join(" or ")
-        ))
-        .hint("`cargo xtask test --list` prints their names")
-        .into());
+        return Err(none_called(&args.names));
     }
     if args.list {
         let all = tests.iter().chain(&runner_tests);
         all.for_each(|test| println!("{test}"));
         return Ok(Code::PASSED);
     }
-    guest::run(ctx, &guest, &tests, args.seed, &mut report)?;
+    in_guest(ctx, &guest, &tests, args.seed, &mut report)?;
     suite::run(ctx, &runner_tests, &mut report)?;
     Ok(report.close())
+}
+
+/// Of these tests those whose names contain one of `names`, or all where none are given.
+pub fn choose(tests: impl IntoIterator<Item = String>, names: &[String]) -> Vec<String> {
+    let is_chosen =
+        |test: &String| names.is_empty() || names.iter().any(|name| test.contains(name));
+    tests.into_iter().filter(is_chosen).collect()
+}
+
+/// The error where no test is chosen.
+pub fn none_called(names: &[String]) -> anyhow::Error {
+    Exit::usage(format!("no guest test is called {}", names.join(" or ")))
+        .hint("`cargo xtask test --list` prints their names")
+        .into()
 }

@@ -158,19 +158,8 @@ impl Outcome {
                 .iter()
                 .for_each(|line| ctx.ui.print(&format!("    {line}")));
         }
-        let (line, code) = match &self.end {
-            End::Done | End::Stopped => (None, None),
-            End::Broken(text) => (
-                Some(format!("the guest's agent failed: {text}")),
-                Some(Code::HOST),
-            ),
-            End::Died => (
-                Some("the guest ended before its job was done".to_owned()),
-                Some(Code::HOST),
-            ),
-            End::Hung(step) => (Some(format!("the guest hangs: {step}")), Some(Code::HANG)),
-        };
-        if let Some(line) = line {
+        let ending = self.ending();
+        if let Some((line, _)) = &ending {
             if matches!(self.end, End::Died | End::Hung(_)) {
                 ctx.ui
                     .print(&format!("the end of its console ({}):", self.log.display()));
@@ -180,10 +169,28 @@ impl Outcome {
             }
             ctx.ui.print(&format!("error: {line}"));
         }
+        self.complaint().map(|(_, code)| code)
+    }
+
+    /// What is to be said against it, in one line, and as an exit code.
+    pub fn complaint(&self) -> Option<(String, Code)> {
         // A splat explains a death, and a hang as well.
-        match self.splats.is_empty() {
-            true => code,
-            false => Some(Code::SPLAT),
+        match self.splats.first() {
+            Some(lines) => Some((lines.first().cloned().unwrap_or_default(), Code::SPLAT)),
+            None => self.ending(),
+        }
+    }
+
+    /// How it ended, where that was not well.
+    fn ending(&self) -> Option<(String, Code)> {
+        match &self.end {
+            End::Done | End::Stopped => None,
+            End::Broken(text) => Some((format!("the guest's agent failed: {text}"), Code::HOST)),
+            End::Died => {
+                let line = "the guest ended before its job was done";
+                Some((line.to_owned(), Code::HOST))
+            }
+            End::Hung(step) => Some((format!("the guest hangs: {step}"), Code::HANG)),
         }
     }
 }

@@ -39,6 +39,40 @@ fn an_unknown_kernel_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_matrix_with_a_wrong_word_is_refused_before_anything_is_made() {
+    for (args, says) in [
+        (["--kernel", "latest"], "there is no kernel \"latest\""),
+        (
+            ["--config", "kasam"],
+            "there are no kernel options called \"kasam\"",
+        ),
+        (
+            ["--config", "KASAN"],
+            "there is no configuration called \"KASAN\"",
+        ),
+        (
+            ["--kernel", "tree:no/such"],
+            "tree:no/such: there is no directory no/such",
+        ),
+        (["--json", "no/such/file"], "cannot write no/such/file"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let code = if args[0] == "--json" { 3 } else { 2 };
+        let line = refused(&xtask(dir.path(), &[&["matrix"], &args[..]].concat()), code);
+        assert!(line.starts_with(&format!("error: {says}")), "{line}");
+        assert_eq!(fs::read_dir(dir.path().join("notblk")).unwrap().count(), 3);
+    }
+}
+
+#[test]
+fn names_of_tests_without_tests_contradict_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["matrix", "--only", "race", "data/mmap"];
+    let line = refused(&xtask(dir.path(), &args), 2);
+    assert!(line.contains("--only leaves them out"), "{line}");
+}
+
+#[test]
 fn an_unknown_option_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
     refused(&xtask(dir.path(), &["build", "--frobnicate"]), 2);

@@ -96,9 +96,7 @@ pub fn tree(
     fragments: &[String],
 ) -> Result<Kernel> {
     let recipe = Recipe::new(ctx, name, fragments)?;
-    let dir = dir
-        .canonicalize()
-        .map_err(|_| Exit::usage(format!("{name}: there is no directory {}", dir.display())))?;
+    let dir = directory(name, dir)?;
     let key = cache::key(&[
         RECIPE,
         &dir.to_string_lossy(),
@@ -151,6 +149,13 @@ pub fn tree(
     step.done(&format!("{} is there", kernel.release));
     kernel._lock = Some(lock);
     Ok(kernel)
+}
+
+/// The full path of the tree that is called `name`.
+pub fn directory(name: &str, dir: &Path) -> Result<PathBuf> {
+    let there = dir.canonicalize();
+    there
+        .map_err(|_| Exit::usage(format!("{name}: there is no directory {}", dir.display())).into())
 }
 
 impl<'a> Recipe<'a> {

@@ -14,7 +14,7 @@ use anyhow::{ensure, Context, Result};
 
 use super::packages::{fetch, remove_all, unpack};
 use super::toolchain::Toolchain;
-use super::{image, parallelism, Kernel, Want};
+use super::{image, parallelism, Kernel, NoRust, Want};
 use crate::cache;
 use crate::context::Ctx;
 use crate::errors::Exit;
@@ -57,11 +57,11 @@ pub fn obtain(ctx: &Ctx, name: &str, locked: &Locked, want: Want) -> Result<Kern
     kernel.image = image::fastest(ctx, &boot_entry(locked), &dir.join("vmlinuz"), pvh)?;
     if want == Want::Tree {
         if !kernel.has("CONFIG_RUST")? {
-            return Err(Exit::usage(format!(
+            let exit = Exit::usage(format!(
                 "kernel {release} is built without Rust (CONFIG_RUST is not set): notblk cannot be built for it"
             ))
-            .hint("use `--driver ext4` with this kernel, or choose another")
-            .into());
+            .hint("use `--driver ext4` with this kernel, or choose another");
+            return Err(anyhow::Error::from(exit).context(NoRust));
         }
         let entry = tree_entry(locked, &toolbox::entry(ctx)?);
         let dir = ctx

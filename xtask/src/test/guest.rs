@@ -3,13 +3,14 @@
 //! The tests in the guest: as many as possible in one boot, and a new boot after one that took the machine down.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::{Event, TestSpec, Verdict, Work};
 
 use crate::context::Ctx;
-use crate::errors::Code;
+use crate::errors::{Code, Exit};
 use crate::guest::Guest;
 use crate::vm::End;
 
@@ -19,8 +20,8 @@ use super::report::Report;
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// The tests that the agent has; started on the host, it prints them as JSON.
-pub fn list(guest: &Guest) -> Result<Vec<String>> {
-    let output = std::process::Command::new(&guest.agent)
+pub fn list(agent: &Path) -> Result<Vec<String>> {
+    let output = std::process::Command::new(agent)
         .arg("list")
         .output()
         .context("cannot ask the agent for its tests")?;
@@ -39,6 +40,13 @@ pub fn run(
     let mut left: VecDeque<String> = tests.iter().cloned().collect();
     while !left.is_empty() {
         boot(ctx, guest, &mut left, seed, report)?;
+        if report.gives_up && report.boot.is_none() && !left.is_empty() {
+            let line = format!(
+                "the guest does not come up: {} tests were not run",
+                left.len()
+            );
+            return Err(Exit::host(line).into());
+        }
     }
     Ok(())
 }
@@ -67,8 +75,10 @@ fn boot(
         seed,
     });
     let mut failed_here = false;
+    let mut spoke = false;
     let mut began = Instant::now();
     let outcome = guest.boot(ctx, "test", work, Some(LIMIT), Some(&step), |event| {
+        spoke |= matches!(event, Event::Ready { .. });
         if let Event::Test {
             name,
             verdict,
@@ -90,6 +100,9 @@ fn boot(
         }
         Ok(())
     })?;
+    if spoke {
+        report.boot.get_or_insert(outcome.boot_time);
+    }
     // It prints by `Ui::print`, which must not be nested in `Ui::suspend`.
     let code = outcome.report(ctx);
     if let Some(code) = code {

@@ -13,21 +13,49 @@ use crate::errors::Code;
 #[derive(Default)]
 pub struct Report {
     groups: BTreeMap<String, Group>,
-    failures: Vec<String>,
+    /// Tests that failed, with the first line of the reason.
+    pub failures: Vec<(String, String)>,
+    /// Tests that do not apply, and why.
+    pub skips: Vec<(String, String)>,
     /// Of hangs and splats, the graver.
     worst: Option<Code>,
+    /// How long the first guest took to its first word.
+    pub boot: Option<Duration>,
+    /// True where stdout is for something else, and results as they come are progress.
+    as_progress: bool,
+    /// True where a kernel whose first guest does not come up is not tried again for the next test.
+    pub gives_up: bool,
 }
 
 /// The results of one group of tests.
 #[derive(Default)]
-struct Group {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub struct Group {
+    /// How many passed,
+    pub passed: usize,
+    /// failed,
+    pub failed: usize,
+    /// and do not apply.
+    pub skipped: usize,
     time: Duration,
 }
 
 impl Report {
+    /// One of several kernels': shows results on stderr as they come, and gives up on a kernel that does not boot.
+    pub fn as_progress() -> Report {
+        Report {
+            as_progress: true,
+            gives_up: true,
+            ..Report::default()
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match self.as_progress {
+            true => eprintln!("{line}"),
+            false => println!("{line}"),
+        }
+    }
+
     /// One test has ended.
     pub fn add(&mut self, name: &str, verdict: &Verdict, time: Duration) {
         let group = name.split(['/', ' ']).next().unwrap_or(name);
@@ -37,24 +65,29 @@ impl Report {
         match verdict {
             Verdict::Passed => {
                 group.passed += 1;
-                println!("passed   {name} ({seconds:.1} s)");
+                self.say(&format!("passed   {name} ({seconds:.1} s)"));
             }
             Verdict::Skipped(why) => {
                 group.skipped += 1;
-                println!("skipped  {name}: {why}");
+                self.skips.push((name.to_owned(), why.replace('\n', "; ")));
+                self.say(&format!("skipped  {name}: {why}"));
             }
             Verdict::Failed(why) => {
                 group.failed += 1;
-                self.failures.push(name.to_owned());
-                println!("FAILED   {name} ({seconds:.1} s)");
-                why.lines().for_each(|line| println!("         {line}"));
+                let first = why.lines().next().unwrap_or_default();
+                self.failures.push((name.to_owned(), first.to_owned()));
+                self.say(&format!("FAILED   {name} ({seconds:.1} s)"));
+                why.lines()
+                    .for_each(|line| self.say(&format!("         {line}")));
             }
         }
     }
 
     /// What the test that was added last has to say beside its verdict.
     pub fn note(&self, lines: &[String]) {
-        lines.iter().for_each(|line| println!("         {line}"));
+        lines
+            .iter()
+            .for_each(|line| self.say(&format!("         {line}")));
     }
 
     /// Many tests of a group have ended, with no more known than their number.
@@ -75,7 +108,7 @@ impl Report {
 
     /// A boot ended in a hang or with a splat.
     pub fn ended_badly(&mut self, code: Code) {
-        self.worst = self.worst.max_by_gravity(code);
+        self.worst = Code::worst(self.worst.into_iter().chain([code]));
     }
 
     /// Prints the table and the closing line; returns the exit code.
@@ -88,7 +121,6 @@ impl Report {
             .unwrap_or(0)
             .max(5);
         println!("\n{:width$}  passed  failed  skipped     time", "group");
-        let mut sum = Group::default();
         for (name, group) in &self.groups {
             println!(
                 "{name:width$}  {:>6}  {:>6}  {:>7}  {:>5.1} s",
@@ -97,17 +129,37 @@ impl Report {
                 group.skipped,
                 group.time.as_secs_f64()
             );
-            sum.passed += group.passed;
-            sum.failed += group.failed;
-            sum.skipped += group.skipped;
         }
         if !self.failures.is_empty() {
-            println!("\nfailed: {}", self.failures.join(", "));
+            let names: Vec<&str> = self
+                .failures
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            println!("\nfailed: {}", names.join(", "));
         }
+        let sum = self.sum();
         println!(
             "\n{} passed, {} failed, {} skipped",
             sum.passed, sum.failed, sum.skipped
         );
+        self.code()
+    }
+
+    /// All groups together.
+    pub fn sum(&self) -> Group {
+        let mut sum = Group::default();
+        for group in self.groups.values() {
+            sum.passed += group.passed;
+            sum.failed += group.failed;
+            sum.skipped += group.skipped;
+        }
+        sum
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> Code {
+        let sum = self.sum();
         match (self.worst, sum.failed, sum.passed) {
             (Some(code), _, _) => code,
             // Nothing passed: nothing is shown.
@@ -115,25 +167,10 @@ impl Report {
             _ => Code::TEST_FAILED,
         }
     }
-}
 
-/// Of two bad ends, the one to report.
-trait Gravity {
-    fn max_by_gravity(self, other: Code) -> Self;
-}
-
-impl Gravity for Option<Code> {
-    fn max_by_gravity(self, other: Code) -> Self {
-        // A splat says more than a hang, and a hang more than a set-up that failed.
-        let gravity = |code: Code| {
-            [Code::HOST, Code::HANG, Code::SPLAT]
-                .iter()
-                .position(|&known| known == code)
-        };
-        match self {
-            Some(code) if gravity(code) >= gravity(other) => Some(code),
-            _ => Some(other),
-        }
+    /// True where nothing has been found yet that would fail a run.
+    pub fn is_good_so_far(&self) -> bool {
+        self.worst.is_none() && self.failures.is_empty()
     }
 }
 
@@ -160,6 +197,23 @@ mod tests {
             report(&[Verdict::Passed, failed]).close(),
             Code::TEST_FAILED
         );
+    }
+
+    #[test]
+    fn names_and_reasons_are_kept() {
+        let mut report = report(&[
+            Verdict::Skipped("only for ext4".into()),
+            Verdict::Failed("first\nsecond".into()),
+            Verdict::Passed,
+        ]);
+        let pair = |name: &str, why: &str| (name.to_owned(), why.to_owned());
+        assert_eq!(report.skips, [pair("group/0", "only for ext4")]);
+        assert_eq!(report.failures, [pair("group/1", "first")]);
+        let sum = report.sum();
+        assert_eq!((sum.passed, sum.failed, sum.skipped), (1, 1, 1));
+        report.ended_badly(Code::HANG);
+        assert_eq!(report.code(), Code::HANG);
+        assert!(!report.is_good_so_far());
     }
 
     #[test]
