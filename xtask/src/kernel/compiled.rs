@@ -134,6 +134,7 @@ pub fn tree(
         let linux = snapshot.check_out(&object)?;
         let (out, root) = (place.join("out"), place.join("root"));
         fs::create_dir_all(&out)?;
+        step.now("configuring");
         recipe.configure(&step, &linux, &out)?;
         recipe.compile(&step, &linux, &out)?;
         if root.exists() {
@@ -204,7 +205,6 @@ impl<'a> Recipe<'a> {
 
     /// Writes `out/.config` and makes sure that all that was asked for is in it.
     fn configure(&self, step: &Step, linux: &Path, out: &Path) -> Result<()> {
-        step.now("configuring");
         let wanted = out.join("wanted.config");
         let old = fs::metadata(out.join(".config"))
             .and_then(|meta| meta.modified())
