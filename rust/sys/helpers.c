@@ -27,11 +27,6 @@ void notblk_memset(void *dst, int byte, size_t n)
 	memset(dst, byte, n);
 }
 
-void __noreturn notblk_panic(void)
-{
-	panic("notblk: damaged filesystem, and errors=panic\n");
-}
-
 bool notblk_capable_resource(void)
 {
 	return capable(CAP_SYS_RESOURCE);
