@@ -21,7 +21,6 @@ const char *notblk_alias(void);
 void notblk_memcpy(void *dst, const void *src, size_t n);
 void notblk_memset(void *dst, int byte, size_t n);
 
-
 /* linux/capability.h */
 bool notblk_capable_resource(void);
 
