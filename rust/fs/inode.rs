@@ -6,7 +6,7 @@ use super::{
     error::{self, At, OrReport},
     group,
     map::BlockMap,
-    truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
+    symlink, truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -202,7 +202,7 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
     match raw.file_type() {
         disk::S_IFREG => new.set_kind(&Kind::Regular),
         disk::S_IFDIR => new.set_kind(&Kind::Directory),
-        disk::S_IFLNK if is_fast_symlink(new.sb(), raw) => {
+        disk::S_IFLNK if symlink::is_fast(new.sb(), raw) => {
             let mut text = [0; size_of::<[U32; disk::N_BLOCKS]>()];
             text.copy_from_slice(zerocopy::IntoBytes::as_bytes(&raw.block));
             let len = usize::try_from(raw.size()).unwrap_or(usize::MAX);
@@ -218,7 +218,7 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
             }
         }
         disk::S_IFLNK if raw.size() < u64::from(new.sb().data().geo.block_size()) => {
-            new.set_kind(&Kind::PageSymlink)
+            new.set_kind(&Kind::Symlink)
         }
         disk::S_IFCHR | disk::S_IFBLK => new.set_kind(&Kind::Special { major, minor }),
         disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
@@ -232,16 +232,6 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
             ),
         )),
     }
-}
-
-/// A symlink without data blocks has its target in the inode. C: `ext2_inode_is_fast_symlink`.
-fn is_fast_symlink(sb: &SuperBlock, raw: &RawInode) -> bool {
-    let acl_sectors = if raw.file_acl.get() != 0 {
-        sb.data().geo.block_size() / 512
-    } else {
-        0
-    };
-    raw.blocks_lo.get() == acl_sectors
 }
 
 /// `S_*` flags of VFS for `FL_*` of the disk. C: `ext2_set_inode_flags`.

@@ -14,6 +14,7 @@
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
+//! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
@@ -43,6 +44,7 @@ mod map;
 mod namei;
 mod options;
 mod super_block;
+mod symlink;
 mod truncate;
 mod xattr;
 

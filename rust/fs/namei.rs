@@ -4,7 +4,7 @@
 
 use super::{
     dir::{self, find},
-    error, ialloc, inode, Inode, Locked, Notblk, Transaction,
+    error, ialloc, inode, symlink, Inode, Locked, Notblk, Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_DIR, NAME_MAX},
@@ -46,10 +46,32 @@ impl vfs::dir::Operations for Notblk {
         let transaction = Transaction::start(dir.sb());
         let mut new = ialloc::new_inode(&transaction, dir, creation)?;
         new.set_kind(&Kind::Regular)?;
-        dir::add(&transaction, dir, name, new.ino(), file_type(new.mode()))?;
-        new.set_nlink(1);
-        new.mark_dirty();
-        sync_made(dir);
+        add_nondir(&transaction, dir, name, &mut new)?;
+        Ok(new)
+    }
+
+    fn symlink<'a>(
+        dir: &'a Locked<Exclusive>,
+        name: &[u8],
+        target: &[u8],
+        creation: &Creation<'_>,
+    ) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = symlink::create(&transaction, dir, target, creation)?;
+        add_nondir(&transaction, dir, name, &mut new)?;
+        Ok(new)
+    }
+
+    fn mknod<'a>(
+        dir: &'a Locked<Exclusive>,
+        name: &[u8],
+        creation: &Creation<'_>,
+        (major, minor): (u32, u32),
+    ) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = ialloc::new_inode(&transaction, dir, creation)?;
+        new.set_kind(&Kind::Special { major, minor })?;
+        add_nondir(&transaction, dir, name, &mut new)?;
         Ok(new)
     }
 
@@ -178,6 +200,20 @@ impl vfs::dir::Operations for Notblk {
     fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
         dir::iterate(dir, emitter)
     }
+}
+
+/// Gives a new inode that is no directory its first name. C: `ext4_add_nondir`.
+fn add_nondir(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    name: &[u8],
+    new: &mut New<'_, Notblk>,
+) -> Result {
+    dir::add(transaction, dir, name, new.ino(), file_type(new.mode()))?;
+    new.set_nlink(1);
+    new.mark_dirty();
+    sync_made(dir);
+    Ok(())
 }
 
 /// The `..` of a directory.

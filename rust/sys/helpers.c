@@ -357,6 +357,21 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc)
 	return wbc->sync_mode == WB_SYNC_ALL && !wbc->for_sync;
 }
 
+u32 notblk_major(dev_t dev)
+{
+	return MAJOR(dev);
+}
+
+u32 notblk_minor(dev_t dev)
+{
+	return MINOR(dev);
+}
+
+void notblk_set_delayed_kfree(struct delayed_call *done, void *memory)
+{
+	set_delayed_call(done, kfree_link, memory);
+}
+
 struct inode *notblk_d_inode(const struct dentry *dentry)
 {
 	return d_inode(dentry);

@@ -90,6 +90,8 @@ bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
+u32 notblk_major(dev_t dev);
+u32 notblk_minor(dev_t dev);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
 void notblk_mapping_set_large_folios(struct address_space *mapping);
@@ -98,6 +100,7 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 /* linux/fs.h, linux/dcache.h: directories and names */
 struct inode *notblk_d_inode(const struct dentry *dentry);
 const char *notblk_d_name(const struct dentry *dentry, u32 *len);
+void notblk_set_delayed_kfree(struct delayed_call *done, void *memory);
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
 
 /* linux/uio.h, linux/fs.h: requests */

@@ -67,6 +67,26 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// Makes a symbolic link to `target`, which has no zero byte. C: `symlink`.
+    fn symlink<'a>(
+        dir: &'a Locked<Self, Exclusive>,
+        name: &[u8],
+        target: &[u8],
+        creation: &Creation<'_>,
+    ) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
+    /// Makes a device node with this major and minor number, a FIFO or a socket. C: `mknod`.
+    fn mknod<'a>(
+        dir: &'a Locked<Self, Exclusive>,
+        name: &[u8],
+        creation: &Creation<'_>,
+        device: (u32, u32),
+    ) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
     /// Gives `inode` another name. C: `link`.
     fn link(dir: &Locked<Self, Exclusive>, name: &[u8], inode: &Locked<Self, Exclusive>) -> Result
     where
@@ -163,6 +183,8 @@ impl<T: FileSystem> Table<T> {
         ops.create = Some(Self::create);
         ops.link = Some(Self::link);
         ops.unlink = Some(Self::unlink);
+        ops.symlink = Some(Self::symlink);
+        ops.mknod = Some(Self::mknod);
         ops.mkdir = Some(Self::mkdir);
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
@@ -278,6 +300,64 @@ impl<T: FileSystem> Table<T> {
             }
             Err(e) => e.to_ptr(),
         }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `symlink`: as for `create`, and `target` is a C string.
+    unsafe extern "C" fn symlink(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        target: *const c_char,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let (dir, name, target) = unsafe {
+                (
+                    Self::locked::<Exclusive>(dir),
+                    Self::name(dentry),
+                    CStr::from_char_ptr(target),
+                )
+            };
+            let creation = Creation {
+                idmap,
+                // S_IFLNK, and all may follow it.
+                mode: 0o120777,
+                _call: PhantomData,
+            };
+            let new = T::symlink(dir, name, target.to_bytes(), &creation)?;
+            // SAFETY: as in `create`.
+            unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `mknod`, as for `create`.
+    unsafe extern "C" fn mknod(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+        dev: bindings::dev_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
+            // SAFETY: always.
+            let device = unsafe { (bindings::notblk_major(dev), bindings::notblk_minor(dev)) };
+            let creation = Creation {
+                idmap,
+                mode,
+                _call: PhantomData,
+            };
+            let new = T::mknod(dir, name, &creation, device)?;
+            // SAFETY: as in `create`.
+            unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
+            Ok(0)
+        })
     }
 
     /// # Safety

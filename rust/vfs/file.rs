@@ -8,7 +8,7 @@ use super::{
     dio::Completion,
     inode_sync, iomap,
     kiocb::{Io, Read, Request, Write},
-    to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+    symlink, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -46,8 +46,8 @@ impl<T: FileSystem> Table<T> {
 
     pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::inode_ops(None);
 
-    pub(super) const PAGE_SYMLINK_OPS: bindings::inode_operations =
-        Self::inode_ops(Some(bindings::page_get_link));
+    pub(super) const SYMLINK_OPS: bindings::inode_operations =
+        Self::inode_ops(Some(symlink::Table::<T>::get_link));
 
     pub(super) const FAST_SYMLINK_OPS: bindings::inode_operations =
         Self::inode_ops(Some(bindings::simple_get_link));

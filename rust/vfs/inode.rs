@@ -109,8 +109,8 @@ pub(crate) enum Kind<'a> {
     Regular,
     /// Directory.
     Directory,
-    /// Symbolic link whose target lies in a data block.
-    PageSymlink,
+    /// Symbolic link whose target lies in a block.
+    Symlink,
     /// Symbolic link with its target in the inode.
     FastSymlink(&'a [u8]),
     /// Device node (with its number), FIFO or socket.
@@ -519,11 +519,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                     (*raw).i_op = &dir::Table::<T>::INODE_OPS;
                     (*raw).__bindgen_anon_3.i_fop = &dir::Table::<T>::FILE_OPS;
                 }
-                Kind::PageSymlink => {
-                    (*raw).i_op = &file::Table::<T>::PAGE_SYMLINK_OPS;
-                    (*(*raw).i_mapping).a_ops = &address_space::Table::<T>::OPS;
-                    bindings::inode_nohighmem(raw);
-                }
+                Kind::Symlink => (*raw).i_op = &file::Table::<T>::SYMLINK_OPS,
                 Kind::FastSymlink(target) => {
                     let copy = bindings::kmemdup_nul(
                         target.as_ptr().cast(),

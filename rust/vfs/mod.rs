@@ -21,6 +21,7 @@
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
+//! | [`symlink`] | `get_link` of a symbolic link whose target lies in a block |
 //! | [`errno`] | errnos that the kernel crate does not always name |
 //! | `kunit` | tests that the kernel runs when the module is loaded |
 //!
@@ -52,6 +53,7 @@ mod kunit;
 pub(crate) mod locked;
 pub(crate) mod registration;
 pub(crate) mod super_block;
+pub(crate) mod symlink;
 pub(crate) mod transaction;
 
 pub(crate) use buffer_head::Buffer;
@@ -64,7 +66,13 @@ use kernel::prelude::*;
 
 /// A filesystem: its types, and the traits that become C's operation tables.
 pub(crate) trait FileSystem:
-    super_block::Operations + dir::Operations + file::Operations + iomap::Operations + Sized + 'static
+    super_block::Operations
+    + dir::Operations
+    + file::Operations
+    + symlink::Operations
+    + iomap::Operations
+    + Sized
+    + 'static
 {
     /// What the mount options say (`fs_private` of `struct fs_context`).
     type Options: Default + Clone + Send + 'static;
