@@ -17,8 +17,8 @@ pub const FIRST_INO: u32 = 11;
 pub const NDIR: usize = 12;
 /// Pointers in `i_block`, the three indirect ones included.
 pub const N_BLOCKS: usize = 15;
-/// The most links that ext2 gives an inode.
-pub const LINK_MAX: u16 = 32000;
+/// The most links of an inode that ext4 and e2fsck take; the ext2 driver gives 32,000.
+pub const LINK_MAX: u16 = 65000;
 
 /// `i_mode`: the bits of the file type.
 pub const S_IFMT: u16 = 0o170000;

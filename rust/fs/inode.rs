@@ -323,7 +323,7 @@ fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
     raw.ctime = sec(times.ctime);
     raw.mtime = sec(times.mtime);
     raw.dtime = U32::new(fields.dtime);
-    // CAST: s_max_links is 32,000.
+    // CAST: links.rs stops at 65,000.
     raw.links_count = U16::new(inode.nlink() as u16);
     // CAST: s_maxbytes keeps i_blocks below 2^32.
     raw.blocks_lo = U32::new(inode.sectors() as u32);

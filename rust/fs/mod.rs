@@ -16,6 +16,7 @@
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
+//! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
@@ -40,9 +41,11 @@ mod group;
 mod ialloc;
 mod inode;
 mod iomap;
+mod links;
 mod map;
 mod namei;
 mod options;
+mod rename;
 mod super_block;
 mod symlink;
 mod truncate;

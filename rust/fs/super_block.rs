@@ -38,8 +38,6 @@ use zerocopy::little_endian::{U16, U32};
 
 /// `f_type` and `s_magic`.
 const MAGIC: u32 = 0xEF53;
-/// Hard links to one inode. C: `EXT2_LINK_MAX`.
-const LINK_MAX: u32 = 32_000;
 /// The root directory's inode.
 const ROOT_INO: u64 = 2;
 
@@ -67,6 +65,8 @@ pub(crate) struct SuperData {
     place: (u32, usize),
     /// Features that forbid writing are present.
     read_only_only: bool,
+    /// `s_feature_ro_compat` at mount.
+    pub(super) features_ro_compat: u32,
 }
 
 /// Free space, in memory. On disk the group descriptors are right at all times, the superblock after a sync.
@@ -157,7 +157,8 @@ impl super_block::Operations for Notblk {
         sb.set_limits(
             geo.max_file_size(),
             MAGIC,
-            LINK_MAX,
+            // links.rs counts.
+            0,
             time_gran,
             (time::MIN, time_max),
         );
@@ -188,6 +189,7 @@ impl super_block::Operations for Notblk {
                 error: Atomic::new(false),
                 place,
                 read_only_only,
+                features_ro_compat: raw.feature_ro_compat.get(),
             }? Error),
             GFP_KERNEL,
         )

@@ -30,7 +30,11 @@ const INLINE: usize = size_of::<[U32; N_BLOCKS]>();
 
 impl symlink::Operations for Notblk {
     fn target(inode: &Inode) -> Result<Buffer<'_>> {
-        let found = inode.data().map.lock().lookup(inode, 0, 1, Reads::Allowed)?;
+        let found = inode
+            .data()
+            .map
+            .lock()
+            .lookup(inode, 0, 1, Reads::Allowed)?;
         match found {
             Lookup::Mapped(run) => inode.sb().bread(run.start),
             Lookup::Hole(_) => Err(error::report(

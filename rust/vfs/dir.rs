@@ -106,13 +106,24 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Moves `inode` from one name to another, over `target` if there is one. VFS has dealt with
-    /// `RENAME_NOREPLACE`; other flags do not come here. C: `rename`.
+    /// Moves `inode` from one name to another, over `target` if there is one. With `whiteout` a device node made by it takes
+    /// the old name (`RENAME_WHITEOUT`). VFS has dealt with `RENAME_NOREPLACE`. C: `rename`.
     fn rename(
         from: &RenameSide<'_, Self>,
         to: &RenameSide<'_, Self>,
         inode: &Inode<Self>,
         target: Option<&Inode<Self>>,
+        whiteout: Option<&Creation<'_>>,
+    ) -> Result
+    where
+        Self: FileSystem;
+
+    /// Gives `inode` the name of `other`, and the reverse (`RENAME_EXCHANGE`). C: `rename`.
+    fn exchange(
+        from: &RenameSide<'_, Self>,
+        to: &RenameSide<'_, Self>,
+        inode: &Inode<Self>,
+        other: &Inode<Self>,
     ) -> Result
     where
         Self: FileSystem;
@@ -420,7 +431,7 @@ impl<T: FileSystem> Table<T> {
     ///
     /// C's contract for `rename`: both directories' `i_rwsem` are held exclusively, both dentries are theirs.
     unsafe extern "C" fn rename(
-        _idmap: *mut bindings::mnt_idmap,
+        idmap: *mut bindings::mnt_idmap,
         old_dir: *mut bindings::inode,
         old_dentry: *mut bindings::dentry,
         new_dir: *mut bindings::inode,
@@ -428,7 +439,9 @@ impl<T: FileSystem> Table<T> {
         flags: c_uint,
     ) -> c_int {
         from_result(|| {
-            if flags & !bindings::RENAME_NOREPLACE != 0 {
+            let known =
+                bindings::RENAME_NOREPLACE | bindings::RENAME_EXCHANGE | bindings::RENAME_WHITEOUT;
+            if flags & !known != 0 {
                 return Err(EINVAL);
             }
             // SAFETY: by the contract.
@@ -444,7 +457,18 @@ impl<T: FileSystem> Table<T> {
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
-                T::rename(&from, &to, inode, target)?;
+                if flags & bindings::RENAME_EXCHANGE != 0 {
+                    T::exchange(&from, &to, inode, target.ok_or(ENOENT)?)?;
+                } else {
+                    let whiteout = Creation {
+                        idmap,
+                        // S_IFCHR, and WHITEOUT_MODE, which is 0.
+                        mode: 0o020000,
+                        _call: PhantomData,
+                    };
+                    let whiteout = (flags & bindings::RENAME_WHITEOUT != 0).then_some(&whiteout);
+                    T::rename(&from, &to, inode, target, whiteout)?;
+                }
             }
             Ok(0)
         })

@@ -236,6 +236,20 @@ impl<T: FileSystem> Inode<T> {
         }
     }
 
+    /// Takes all links away: of a directory that is removed. C: `clear_nlink`.
+    pub(crate) fn clear_links(&self) {
+        // SAFETY: as in `inc_link`.
+        unsafe { bindings::clear_nlink(self.as_raw()) };
+        self.mark_dirty();
+    }
+
+    /// From now on the link count says that there are many. C: `set_nlink(inode, 1)`.
+    pub(crate) fn stop_counting_links(&self) {
+        // SAFETY: as in `inc_link`.
+        unsafe { bindings::set_nlink(self.as_raw(), 1) };
+        self.mark_dirty();
+    }
+
     /// `i_blocks`, in units of 512 bytes.
     pub(crate) fn sectors(&self) -> u64 {
         // SAFETY: valid by invariant.

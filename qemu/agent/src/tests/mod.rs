@@ -18,6 +18,7 @@ mod model;
 mod module;
 mod mount;
 mod names;
+mod namespace;
 mod regressions;
 mod tree;
 
@@ -92,6 +93,7 @@ fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
     tests.extend(names::tests());
+    tests.extend(namespace::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
