@@ -2,9 +2,11 @@
 
 //! Inodes as they lie in the inode table.
 
+use super::block::BlockMut;
 use super::corrupt::Corrupt;
 use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32};
+use zerocopy::IntoBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The root directory's inode.
@@ -147,6 +149,17 @@ pub const RAW_INODE_SIZE: u16 = 128;
 const _: () = assert!(size_of::<RawInode>() == RAW_INODE_SIZE as usize);
 
 impl RawInode {
+    /// Writes all but `dtime`, which the orphan list and the deletion write by themselves, at times of their own.
+    pub fn put(&self, b: &mut (impl BlockMut + ?Sized), off: usize) -> Result<(), Corrupt> {
+        const AT: usize = offset_of!(RawInode, dtime);
+        const AFTER: usize = AT + size_of::<U32>();
+        let bytes = self.as_bytes();
+        let (before, _) = bytes.split_at_checked(AT).unwrap_or((bytes, &[]));
+        let (_, after) = bytes.split_at_checked(AFTER).unwrap_or((bytes, &[]));
+        b.write_bytes(off, before)?;
+        b.write_bytes(off.saturating_add(AFTER), after)
+    }
+
     /// The bits of the file type.
     pub fn file_type(&self) -> u16 {
         self.mode.get() & S_IFMT

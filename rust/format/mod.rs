@@ -22,6 +22,7 @@
 //! | [`bitmap`] | block and inode bitmaps |
 //! | [`inode`] | the inode's 128 bytes and what follows them |
 //! | [`indirect`] | from a file block to the way through the indirect blocks |
+//! | [`orphan`] | the list of inodes that a crash would leave behind |
 //! | [`dir`] | directory blocks: walk, find, insert, remove |
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
@@ -40,5 +41,6 @@ pub mod group;
 pub mod indirect;
 pub mod inode;
 mod num;
+pub mod orphan;
 pub mod superblock;
 pub mod time;

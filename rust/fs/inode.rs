@@ -6,7 +6,7 @@ use super::{
     error::{self, At, OrReport},
     group,
     map::BlockMap,
-    symlink, truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
+    orphan, symlink, truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -16,11 +16,12 @@ use crate::{
         time::{self, DiskTime},
     },
     vfs::{
-        errno::ESTALE,
+        errno::{ESTALE, EUCLEAN},
         inode::{Fields, Flags, Iget, Kind, New, Times},
         Buffer, InodeRef,
     },
 };
+use core::mem::offset_of;
 use kernel::{
     prelude::*,
     sync::{new_mutex, new_spinlock, Mutex, SpinLock},
@@ -45,8 +46,6 @@ pub(crate) struct DiskFields {
     pub(super) flags: u32,
     /// `i_file_acl`: block of extended attributes, or 0.
     pub(super) file_acl: u32,
-    /// `i_dtime`: when the inode was deleted, or 0.
-    pub(super) dtime: u32,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
     /// Directory: the first block that may have room for an entry.
@@ -84,12 +83,29 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
 pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
     match sb.iget_locked(ino)? {
         Iget::Cached(inode) => Ok(inode),
-        Iget::New(new) => load(new),
+        Iget::New(new) => load(new, Links::Some),
     }
 }
 
+/// As [`iget`], for one of the orphan list, which may have lost its last link.
+pub(super) fn iget_orphan(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    match sb.iget_locked(ino)? {
+        Iget::Cached(inode) => Ok(inode),
+        Iget::New(new) => load(new, Links::Any),
+    }
+}
+
+/// How many links an inode must have to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// At least one.
+    Some,
+    /// None will do.
+    Any,
+}
+
 /// Reads an inode from disk.
-fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
+fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> {
     let ino = new.ino();
     let (raw, extra) = {
         let sb = new.sb();
@@ -97,7 +113,7 @@ fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
         let at = At::Inode(ino);
         let raw: RawInode = buffer.get(off).or_report(sb, at)?;
         let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
-        check(sb, ino, &raw)?;
+        check(sb, ino, &raw, links)?;
         (raw, extra)
     };
     let time = |sec, extra: Option<U32>| {
@@ -146,16 +162,10 @@ fn read_extra(
 }
 
 /// What must hold of an inode before anybody uses it.
-fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
-    if raw.links_count.get() == 0 {
-        // The test by which e2fsck tells that an inode is not in use.
-        if raw.mode.get() == 0 || raw.dtime.get() != 0 {
-            return Err(ESTALE);
-        }
-        return Err(error::report(
-            sb,
-            fmt!("inode {ino}: no links, and not deleted"),
-        ));
+fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
+    // Without links it is deleted, or on the orphan list of a read-only filesystem.
+    if raw.links_count.get() == 0 && (raw.mode.get() == 0 || links == Links::Some) {
+        return Err(ESTALE);
     }
     let flags = raw.flags.get();
     for (flag, what) in [
@@ -283,13 +293,33 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         raw.block = dev::encode(major, minor);
     }
     write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
-    access.put(off, &raw).or_report(sb, at)?;
+    raw.put(&mut access, off).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
     if inode.is_regular() && inode.size() > 0x7fff_ffff {
         super::super_block::set_large_file(sb)?;
     }
     Ok(written)
+}
+
+/// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.
+pub(super) fn put_dtime(transaction: &Transaction<'_>, ino: u32, dtime: u32) -> Result {
+    let sb = transaction.sb();
+    let (table, off) = buffer(sb, u64::from(ino))?;
+    let mut access = transaction.write(table);
+    access
+        .put(
+            off.saturating_add(offset_of!(RawInode, dtime)),
+            &U32::new(dtime),
+        )
+        .or_report(sb, At::Inode(u64::from(ino)))?;
+    access.dirty();
+    Ok(())
+}
+
+fn put_deletion_time(transaction: &Transaction<'_>, inode: &Inode) -> Result {
+    let ino = u32::try_from(inode.ino()).map_err(|_| EUCLEAN)?;
+    put_dtime(transaction, ino, super::super_block::seconds())
 }
 
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
@@ -322,7 +352,6 @@ fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
     raw.atime = sec(times.atime);
     raw.ctime = sec(times.ctime);
     raw.mtime = sec(times.mtime);
-    raw.dtime = U32::new(fields.dtime);
     // CAST: links.rs stops at 65,000.
     raw.links_count = U16::new(inode.nlink() as u16);
     // CAST: s_maxbytes keeps i_blocks below 2^32.
@@ -367,7 +396,6 @@ fn write_extra(
 pub(super) fn delete(inode: &Inode) {
     let sb = inode.sb();
     let transaction = Transaction::start(sb);
-    inode.data().disk.lock().dtime = super::super_block::seconds();
     if is_mapped(inode) && inode.sectors() != 0 {
         // A fast symlink with an attribute block has text where others have pointers.
         let acl = if inode.data().disk.lock().file_acl != 0 {
@@ -381,7 +409,8 @@ pub(super) fn delete(inode: &Inode) {
         }
     }
     xattr::release_block(&transaction, inode);
-    if let Err(e) = write(inode) {
+    orphan::remove(&transaction, inode);
+    if let Err(e) = write(inode).and_then(|_| put_deletion_time(&transaction, inode)) {
         pr_err!(
             "({}): inode {}: deletion not recorded: {e:?}\n",
             sb.id(),

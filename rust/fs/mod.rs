@@ -19,6 +19,7 @@
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
+//! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
 //!
 //! # Locks, outermost first
@@ -27,7 +28,8 @@
 //! 2. `invalidate_lock`: page faults and reads against truncate.
 //! 3. Folio locks (VFS, iomap).
 //! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 5. `SuperData::orphans`: the orphan list.
+//! 6. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
 
 #![forbid(unsafe_code)]
 
@@ -45,6 +47,7 @@ mod links;
 mod map;
 mod namei;
 mod options;
+mod orphan;
 mod rename;
 mod super_block;
 mod symlink;

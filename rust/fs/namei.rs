@@ -4,7 +4,7 @@
 
 use super::{
     dir::{self, find, Place},
-    error, ialloc, inode, links, rename, symlink, Inode, Locked, Notblk, Transaction,
+    error, ialloc, inode, links, orphan, rename, symlink, Inode, Locked, Notblk, Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_DIR, NAME_MAX},
@@ -98,6 +98,16 @@ impl vfs::dir::Operations for Notblk {
         Ok(new)
     }
 
+    fn tmpfile<'a>(dir: &'a Inode, creation: &Creation<'_>) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = ialloc::new_inode(&transaction, dir, creation)?;
+        new.set_kind(&Kind::Regular)?;
+        new.set_nlink(0);
+        orphan::add(&transaction, &new)?;
+        new.mark_dirty();
+        Ok(new)
+    }
+
     fn link(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
         if links::has_all(inode) {
             return Err(EMLINK);
@@ -107,6 +117,10 @@ impl vfs::dir::Operations for Notblk {
         inode.inc_link()?;
         dir::add(&transaction, dir, name, inode.ino(), file_type)
             .inspect_err(|_| inode.dec_link())?;
+        if inode.nlink() == 1 {
+            // Made by O_TMPFILE: its first name.
+            orphan::remove(&transaction, inode);
+        }
         inode.touch_ctime();
         sync_made(dir);
         Ok(())
@@ -118,6 +132,9 @@ impl vfs::dir::Operations for Notblk {
         dir::remove(&transaction, dir, place)?;
         inode.touch_ctime();
         inode.dec_link();
+        if inode.nlink() == 0 {
+            orphan::add_or_tell(&transaction, inode);
+        }
         sync_dir(dir)
     }
 
@@ -131,6 +148,7 @@ impl vfs::dir::Operations for Notblk {
         inode.touch_ctime();
         // Its name and its `.`, however they were counted.
         inode.clear_links();
+        orphan::add_or_tell(&transaction, inode);
         links::dec(dir);
         sync_dir(dir)
     }

@@ -8,7 +8,7 @@ use super::{
     dir::{self, find, Place},
     error, ialloc, links,
     namei::{check_place, sync_dir},
-    Inode, Notblk, Transaction,
+    orphan, Inode, Notblk, Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_CHRDEV, FT_DIR},
@@ -93,6 +93,9 @@ pub(super) fn rename(
             target.clear_links();
         } else {
             target.dec_link();
+        }
+        if target.nlink() == 0 {
+            orphan::add_or_tell(&transaction, target);
         }
     }
     if inode.is_dir() {

@@ -7,6 +7,7 @@ use super::{
     error::{self, At, OrReport},
     group, inode,
     options::{Errors, Live, Options},
+    orphan::{self, Orphans},
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -51,6 +52,9 @@ pub(crate) struct SuperData {
     /// Protects bitmaps, group descriptors, and the counts of what is free.
     #[pin]
     pub(super) space: Mutex<Space>,
+    /// Protects the orphan list: the numbers here, `s_last_orphan`, `i_dtime` of the inodes on it.
+    #[pin]
+    pub(super) orphans: Mutex<Orphans>,
     #[pin]
     counters: debugfs::File<Counters>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
@@ -108,7 +112,7 @@ impl SuperData {
         }
     }
 
-    fn has_error(&self) -> bool {
+    pub(super) fn has_error(&self) -> bool {
         self.error.load(Relaxed)
     }
 }
@@ -182,6 +186,7 @@ impl super_block::Operations for Notblk {
                 geo,
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
+                orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
@@ -209,9 +214,17 @@ impl super_block::Operations for Notblk {
 
     fn begin(sb: &SuperBlock) -> Result {
         if sb.is_read_only() {
+            if last_orphan(sb)? != 0 {
+                pr_info!(
+                    "({}): read-only: the orphan list waits for a writable mount\n",
+                    sb.id()
+                );
+            }
             return Ok(());
         }
-        mark_mounted(sb)
+        mark_mounted(sb)?;
+        orphan::cleanup(sb);
+        Ok(())
     }
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
@@ -230,6 +243,7 @@ impl super_block::Operations for Notblk {
                     return Err(EROFS);
                 }
                 mark_mounted(sb)?;
+                orphan::cleanup(sb);
             }
             _ => {}
         }
@@ -399,6 +413,23 @@ fn mark_mounted(sb: &SuperBlock) -> Result {
         raw.mtime = U32::new(seconds());
     })?
     .sync()
+}
+
+/// `s_last_orphan`: the first inode of the orphan list, or 0.
+pub(super) fn last_orphan(sb: &SuperBlock) -> Result<u32> {
+    let (buffer, off) = buffer(sb)?;
+    let raw: RawSuperBlock = buffer.get(off).or_report(sb, At::SuperBlock)?;
+    Ok(raw.last_orphan.get())
+}
+
+/// Sets it. `SuperData::orphans` is held, unless nobody uses the filesystem yet.
+pub(super) fn set_last_orphan(sb: &SuperBlock, ino: u32) -> Result {
+    update_super(sb, |raw| raw.last_orphan = U32::new(ino)).map(drop)
+}
+
+/// Whether errors were on disk when the filesystem became writable.
+pub(super) fn had_errors(sb: &SuperBlock) -> bool {
+    sb.data().clean_state() & superblock::STATE_ERROR != 0
 }
 
 /// The first file of 2 GiB or more: readers that know no such files must not write here. C: the end of

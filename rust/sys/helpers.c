@@ -292,6 +292,11 @@ bool notblk_inode_is_new(struct inode *inode)
 	return inode_state_read_once(inode) & I_NEW;
 }
 
+bool notblk_inode_is_linkable(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_LINKABLE;
+}
+
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode)
 {
@@ -391,6 +396,11 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 struct inode *notblk_file_inode(const struct file *file)
 {
 	return file_inode(file);
+}
+
+struct dentry *notblk_file_dentry(const struct file *file)
+{
+	return file->f_path.dentry;
 }
 
 void notblk_file_accessed(struct file *file)

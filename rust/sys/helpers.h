@@ -80,6 +80,7 @@ void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
 bool notblk_inode_is_new(struct inode *inode);
+bool notblk_inode_is_linkable(struct inode *inode);
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode);
 #endif
@@ -105,6 +106,7 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
+struct dentry *notblk_file_dentry(const struct file *file);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);

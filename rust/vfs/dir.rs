@@ -7,7 +7,9 @@
 //! Dentries stay here. The filesystem sees a directory whose `i_rwsem` is held, a name (valid during the call, since
 //! that lock keeps the dentry from moving), and inodes.
 
-use super::{file, inode::New, inode_sync, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
+use super::{
+    file, inode::New, inode_sync, to_result, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
 use kernel::{error::from_result, prelude::*};
@@ -87,7 +89,12 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Gives `inode` another name. C: `link`.
+    /// Makes a regular file without a name, and without links; `i_rwsem` of `dir` is not held. C: `tmpfile`.
+    fn tmpfile<'a>(dir: &'a Inode<Self>, creation: &Creation<'_>) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
+    /// Gives `inode` another name, or the first one to what [`Operations::tmpfile`] made. C: `link`.
     fn link(dir: &Locked<Self, Exclusive>, name: &[u8], inode: &Locked<Self, Exclusive>) -> Result
     where
         Self: FileSystem;
@@ -196,6 +203,7 @@ impl<T: FileSystem> Table<T> {
         ops.unlink = Some(Self::unlink);
         ops.symlink = Some(Self::symlink);
         ops.mknod = Some(Self::mknod);
+        ops.tmpfile = Some(Self::tmpfile);
         ops.mkdir = Some(Self::mkdir);
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
@@ -367,6 +375,37 @@ impl<T: FileSystem> Table<T> {
             let new = T::mknod(dir, name, &creation, device)?;
             // SAFETY: as in `create`.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `tmpfile`: `file` is being opened, and has a negative dentry of its own.
+    unsafe extern "C" fn tmpfile(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        file: *mut bindings::file,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let dir = unsafe { Inode::<T>::from_raw(dir) };
+            let creation = Creation {
+                idmap,
+                mode,
+                _call: PhantomData,
+            };
+            let inode = T::tmpfile(dir, &creation)?.into_raw();
+            // As `d_tmpfile`, which would take away a link that the inode does not have.
+            // SAFETY: by the contract; `d_instantiate` takes the reference, and the dentry keeps the inode.
+            unsafe {
+                let dentry = bindings::notblk_file_dentry(file);
+                bindings::d_mark_tmpfile(file, inode);
+                bindings::d_instantiate(dentry, inode);
+                bindings::unlock_new_inode(inode);
+                to_result(bindings::finish_open(file, dentry, None))?;
+            }
             Ok(0)
         })
     }

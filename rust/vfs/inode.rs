@@ -215,9 +215,10 @@ impl<T: FileSystem> Inode<T> {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` on an inode that has none: only a damaged directory leads there.
+    /// `EUCLEAN` on an inode that has none, and was not made without (`I_LINKABLE`): only a damaged directory leads there.
     pub(crate) fn inc_link(&self) -> Result {
-        if self.nlink() == 0 {
+        // SAFETY: valid by invariant.
+        if self.nlink() == 0 && !unsafe { bindings::notblk_inode_is_linkable(self.as_raw()) } {
             return Err(EUCLEAN);
         }
         // SAFETY: valid by invariant; the directories' i_rwsem serialises link counts.

@@ -19,6 +19,7 @@ mod module;
 mod mount;
 mod names;
 mod namespace;
+mod orphan;
 mod regressions;
 mod tree;
 
@@ -94,6 +95,7 @@ fn all() -> Vec<Test> {
     tests.extend(mount::tests());
     tests.extend(names::tests());
     tests.extend(namespace::tests());
+    tests.extend(orphan::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());

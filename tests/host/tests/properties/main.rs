@@ -8,4 +8,5 @@ mod dir;
 mod features;
 mod geometry;
 mod indirect;
+mod orphan;
 mod small;
