@@ -20,6 +20,7 @@
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
+//! | [`export`] | file handles | `fs/ext4/super.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
 //!
 //! # Locks, outermost first
@@ -39,6 +40,7 @@ mod counters;
 mod dir;
 mod direct;
 mod error;
+mod export;
 mod group;
 mod ialloc;
 mod inode;

@@ -6,6 +6,7 @@
 #include <linux/blkdev.h>
 #include <linux/buffer_head.h>
 #include <linux/dcache.h>
+#include <linux/exportfs.h>
 #include <linux/falloc.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>

@@ -21,6 +21,7 @@
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
+//! | [`export`] | `struct export_operations` |
 //! | [`symlink`] | `get_link` of a symbolic link whose target lies in a block |
 //! | [`errno`] | errnos that the kernel crate does not always name |
 //! | `kunit` | tests that the kernel runs when the module is loaded |
@@ -42,6 +43,7 @@ pub(crate) mod buffer_head;
 pub(crate) mod dio;
 pub(crate) mod dir;
 pub(crate) mod errno;
+pub(crate) mod export;
 pub(crate) mod file;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
@@ -70,6 +72,7 @@ pub(crate) trait FileSystem:
     + dir::Operations
     + file::Operations
     + symlink::Operations
+    + export::Operations
     + iomap::Operations
     + Sized
     + 'static

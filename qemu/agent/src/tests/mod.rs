@@ -10,6 +10,7 @@ mod damage;
 mod data;
 mod direct;
 mod env;
+mod export;
 mod fallback;
 mod faults;
 mod fsx;
@@ -20,6 +21,7 @@ mod mount;
 mod names;
 mod namespace;
 mod orphan;
+mod owners;
 mod regressions;
 mod tree;
 
@@ -96,6 +98,8 @@ fn all() -> Vec<Test> {
     tests.extend(names::tests());
     tests.extend(namespace::tests());
     tests.extend(orphan::tests());
+    tests.extend(export::tests());
+    tests.extend(owners::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
