@@ -3,12 +3,13 @@
 
 use super::env::{errno, fails, Env};
 use super::{test, Test};
+use crate::buf::Buffer;
 use crate::fs::{open_buffered, tool, tool_code, try_remount, Mounted, DISK, DISK2, MNT};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::{linkat, AtFlags, CWD};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -158,10 +159,18 @@ fn snapshot(env: &Env) -> Result<()> {
     copy(u64::from(env.image.mib) << 20)
 }
 
+/// From the disk itself: the device's cache knows nothing of what a journal writes past it.
 fn copy(length: u64) -> Result<()> {
-    let mut from = File::open(DISK)?.take(length);
-    let mut to = OpenOptions::new().write(true).open(DISK2)?;
-    std::io::copy(&mut from, &mut to)?;
+    let from = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(DISK)?;
+    let to = OpenOptions::new().write(true).open(DISK2)?;
+    let mut data = Buffer::new(1 << 20);
+    for offset in (0..length).step_by(data.len()) {
+        from.read_exact_at(&mut data, offset)?;
+        to.write_all_at(&data, offset)?;
+    }
     to.sync_all().context("sync the copy")
 }
 
