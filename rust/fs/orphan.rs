@@ -161,7 +161,7 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
         if ino == 0 {
             break;
         }
-        // Again: an inode before it may have been an indirect block of its own.
+        // Again: on a damaged disk, what was deleted before it may have been in use by it.
         let found = look(sb, ino)?;
         let orphan = inode::iget_orphan(sb, u64::from(ino))?;
         {
