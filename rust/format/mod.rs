@@ -23,12 +23,15 @@
 //! | [`inode`] | the inode's 128 bytes and what follows them |
 //! | [`indirect`] | from a file block to the way through the indirect blocks |
 //! | [`dir`] | directory blocks: walk, find, insert, remove |
+//! | [`xattr`] | extended attributes: areas in the inode and in a block |
+//! | [`acl`] | POSIX ACLs as values of attributes |
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
 //! | `num` | divisions and shifts without a panic |
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod bitmap;
 pub mod block;
 pub mod corrupt;
@@ -42,3 +45,4 @@ pub mod inode;
 mod num;
 pub mod superblock;
 pub mod time;
+pub mod xattr;

@@ -2,6 +2,7 @@
 
 //! What must hold of the algorithms for any input.
 
+mod acl;
 mod bitmap;
 mod block;
 mod dir;
@@ -9,3 +10,4 @@ mod features;
 mod geometry;
 mod indirect;
 mod small;
+mod xattr;
