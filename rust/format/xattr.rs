@@ -20,6 +20,7 @@
 use super::block::{Block, BlockMut};
 use super::corrupt::Corrupt;
 use core::cmp::Ordering;
+use core::ops::{Deref, DerefMut};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -240,11 +241,11 @@ pub struct Area<B> {
     place: Place,
 }
 
-impl<B: AsRef<[u8]>> Area<B> {
+impl<B: Deref<Target = [u8]>> Area<B> {
     /// Checks an area: header, names, values. C: `check_xattrs`.
     pub fn parse(bytes: B, place: Place) -> Result<Self, Corrupt> {
         let area = Self { bytes, place };
-        let bytes = area.bytes.as_ref();
+        let bytes = area.bytes();
         if place == Place::Block {
             let header: RawHeader = Block::get(bytes, 0)?;
             let (magic, blocks) = (header.magic.get(), header.blocks.get());
@@ -281,7 +282,7 @@ impl<B: AsRef<[u8]>> Area<B> {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_ref()
+        &self.bytes
     }
 
     /// `h_refcount` of a block.
@@ -355,11 +356,11 @@ impl<B: AsRef<[u8]>> Area<B> {
     }
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
+impl<B: DerefMut<Target = [u8]>> Area<B> {
     /// An area without entries; what was in `bytes` goes. A block begins with one reference.
     pub fn empty(bytes: B, place: Place) -> Result<Self, Corrupt> {
         let mut area = Self { bytes, place };
-        area.bytes.as_mut().fill(0);
+        area.bytes.fill(0);
         if place == Place::Block {
             let header = RawHeader {
                 magic: U32::new(MAGIC),
@@ -369,7 +370,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
                 checksum: U32::new(0),
                 reserved: [U32::new(0); 3],
             };
-            area.bytes.as_mut().put(0, &header)?;
+            area.bytes.put(0, &header)?;
         }
         Ok(area)
     }
@@ -378,7 +379,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
     pub fn set_refcount(&mut self, refcount: u32) -> Result<(), Corrupt> {
         let mut header: RawHeader = Block::get(self.bytes(), 0)?;
         header.refcount = U32::new(refcount);
-        self.bytes.as_mut().put(0, &header)
+        self.bytes.put(0, &header)
     }
 
     /// Gives `name` a value, whether it has one or not. C: `ext4_xattr_set_entry`.
@@ -412,7 +413,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
             Err(offset) => {
                 let behind = names.saturating_add(PAD).saturating_sub(offset);
                 self.shift(offset, behind, offset.saturating_add(len))?;
-                let bytes = self.bytes.as_mut();
+                let bytes = &mut *self.bytes;
                 zero(bytes, offset, len)?;
                 bytes.write_bytes(offset.saturating_add(ENTRY), name.rest)?;
                 bytes.put(offset, &raw)?;
@@ -422,7 +423,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
         if !value.is_empty() {
             let (_, values) = self.room();
             let at = values.saturating_sub(room);
-            let bytes = self.bytes.as_mut();
+            let bytes = &mut *self.bytes;
             zero(bytes, at, room)?;
             bytes.write_bytes(at, value)?;
             raw.value_offs = u16_of(at, offset)?;
@@ -432,7 +433,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
         if self.place == Place::Block {
             raw.hash = U32::new(entry_hash(name.rest, value));
         }
-        self.bytes.as_mut().put(offset, &raw)?;
+        self.bytes.put(offset, &raw)?;
         Ok(self.rehash()?)
     }
 
@@ -447,7 +448,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
         let next = entry.next();
         self.shift(next, end.saturating_sub(next), entry.offset)?;
         let left = names.saturating_sub(entry.len());
-        zero(self.bytes.as_mut(), left, entry.len())?;
+        zero(&mut self.bytes, left, entry.len())?;
         self.rehash()?;
         Ok(true)
     }
@@ -461,26 +462,26 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
         let (_, values) = self.room();
         let below = entry.value_offs.saturating_sub(values);
         self.shift(values, below, values.saturating_add(room))?;
-        zero(self.bytes.as_mut(), values, room)?;
+        zero(&mut self.bytes, values, room)?;
         let mut offset = self.place.first();
         while let Some(other) = entry_at(self.bytes(), offset)? {
             if other.value_size != 0 && other.value_offs < entry.value_offs {
                 let moved = other.value_offs.saturating_add(room);
                 let mut raw: RawEntry = Block::get(self.bytes(), offset)?;
                 raw.value_offs = u16_of(moved, offset)?;
-                self.bytes.as_mut().put(offset, &raw)?;
+                self.bytes.put(offset, &raw)?;
             }
             offset = other.next();
         }
         let mut raw: RawEntry = Block::get(self.bytes(), entry.offset)?;
         raw.value_offs = U16::new(0);
         raw.value_size = U32::new(0);
-        self.bytes.as_mut().put(entry.offset, &raw)
+        self.bytes.put(entry.offset, &raw)
     }
 
     /// Moves `len` bytes.
     fn shift(&mut self, from: usize, len: usize, to: usize) -> Result<(), Corrupt> {
-        let bytes = self.bytes.as_mut();
+        let bytes = &mut *self.bytes;
         let out_of_block = |offset| Corrupt::OutOfBlock {
             offset,
             len,
@@ -508,7 +509,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Area<B> {
         }
         let mut header: RawHeader = Block::get(self.bytes(), 0)?;
         header.hash = U32::new(hash);
-        self.bytes.as_mut().put(0, &header)
+        self.bytes.put(0, &header)
     }
 }
 

@@ -16,7 +16,7 @@
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
-//! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
+//! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
 //!
 //! # Locks, outermost first
@@ -24,11 +24,14 @@
 //! 1. `i_rwsem` (VFS): names in a directory; size and contents of a file. See [`direct`] for who holds it how.
 //! 2. `invalidate_lock`: page faults and reads against truncate.
 //! 3. Folio locks (VFS, iomap).
-//! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 4. `InodeData::xattr`: the inode's extended attributes. Taken inside `i_rwsem` or without it, never with a folio lock. C:
+//!    `xattr_sem` of ext4.
+//! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
+//! 6. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
 
 #![forbid(unsafe_code)]
 
+mod acl;
 mod balloc;
 mod buffered;
 mod counters;

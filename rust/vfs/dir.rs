@@ -7,7 +7,10 @@
 //! Dentries stay here. The filesystem sees a directory whose `i_rwsem` is held, a name (valid during the call, since
 //! that lock keeps the dentry from moving), and inodes.
 
-use super::{file, inode::New, inode_sync, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
+use super::{
+    acl, file, inode::New, inode_sync, xattr, Exclusive, FileSystem, Inode, InodeRef, Locked,
+    Shared,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
 use kernel::{error::from_result, prelude::*};
@@ -16,12 +19,18 @@ use kernel::{error::from_result, prelude::*};
 pub(crate) struct Creation<'a> {
     idmap: *mut bindings::mnt_idmap,
     mode: u16,
+    qstr: *const bindings::qstr,
     _call: PhantomData<&'a ()>,
 }
 
 impl Creation<'_> {
     pub(super) fn idmap(&self) -> *mut bindings::mnt_idmap {
         self.idmap
+    }
+
+    /// The name, for security modules: valid while the inode is made; or NULL.
+    pub(super) fn qstr(&self) -> *const bindings::qstr {
+        self.qstr
     }
 
     /// `i_mode` asked for, file type included.
@@ -167,6 +176,8 @@ impl<T: FileSystem> Table<T> {
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
         ops.setattr = Some(file::Table::<T>::setattr);
+        ops.listxattr = Some(xattr::Table::<T>::listxattr);
+        acl::Table::<T>::add_to(&mut ops);
         ops
     };
 
@@ -240,6 +251,8 @@ impl<T: FileSystem> Table<T> {
                 &Creation {
                     idmap,
                     mode,
+                    // SAFETY: by the contract.
+                    qstr: unsafe { bindings::notblk_d_qstr(dentry) },
                     _call: PhantomData,
                 },
             )?;
@@ -268,6 +281,8 @@ impl<T: FileSystem> Table<T> {
             &Creation {
                 idmap,
                 mode,
+                // SAFETY: by the contract.
+                qstr: unsafe { bindings::notblk_d_qstr(dentry) },
                 _call: PhantomData,
             },
         ) {

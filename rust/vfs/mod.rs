@@ -15,6 +15,8 @@
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
+//! | [`xattr`] | `struct xattr_handler`, `listxattr`, labels of security modules |
+//! | [`acl`] | `struct posix_acl`, `get_inode_acl`, `set_acl` |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
 //! | [`address_space`] | `struct address_space`, `address_space_operations` |
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
@@ -36,6 +38,7 @@
 //!   [`SuperBlock`].
 //! - A lock that a function needs held is an argument of it: [`locked::Locked`].
 
+pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod buffer_head;
 pub(crate) mod dio;
@@ -53,6 +56,7 @@ pub(crate) mod locked;
 pub(crate) mod registration;
 pub(crate) mod super_block;
 pub(crate) mod transaction;
+pub(crate) mod xattr;
 
 pub(crate) use buffer_head::Buffer;
 pub(crate) use inode::{Inode, InodeRef};
@@ -64,7 +68,14 @@ use kernel::prelude::*;
 
 /// A filesystem: its types, and the traits that become C's operation tables.
 pub(crate) trait FileSystem:
-    super_block::Operations + dir::Operations + file::Operations + iomap::Operations + Sized + 'static
+    super_block::Operations
+    + dir::Operations
+    + file::Operations
+    + iomap::Operations
+    + xattr::Operations
+    + acl::Operations
+    + Sized
+    + 'static
 {
     /// What the mount options say (`fs_private` of `struct fs_context`).
     type Options: Default + Clone + Send + 'static;
