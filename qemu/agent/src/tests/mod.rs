@@ -5,6 +5,7 @@
 //! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
+mod acl;
 mod cross;
 mod damage;
 mod data;
@@ -20,6 +21,7 @@ mod mount;
 mod names;
 mod regressions;
 mod tree;
+mod xattr;
 
 use crate::fs::{self, Image, DISK};
 use crate::Guest;
@@ -92,6 +94,8 @@ fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
     tests.extend(names::tests());
+    tests.extend(xattr::tests());
+    tests.extend(acl::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
