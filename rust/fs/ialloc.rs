@@ -3,7 +3,7 @@
 //! Allocating and freeing inode numbers. C: `fs/ext2/ialloc.c`.
 
 use super::{
-    balloc,
+    acl, balloc,
     error::{self, At, OrReport},
     group, inode,
     super_block::Space,
@@ -19,7 +19,7 @@ use zerocopy::little_endian::U16;
 /// Directories at top level are spread over the groups; below that, inodes stay near their directory.
 const ROOT_INO: u64 = 2;
 
-/// Makes an inode in `dir`: number, owner, mode, times; no links, no name, no blocks yet. C: `ext2_new_inode`.
+/// Makes an inode in `dir`: number, owner, mode, times, ACLs and labels; no links, no name, no contents yet. C: `ext2_new_inode`.
 ///
 /// # Errors
 ///
@@ -54,6 +54,9 @@ pub(super) fn new_inode<'a>(
     };
     inode::init_new(&mut new, inherited);
     new.init(dir, creation, inode::vfs_flags(inherited));
+    // From here on the inode may have a block, which goes with `new` where this fails.
+    acl::init(transaction, &mut new, dir)?;
+    new.init_security(dir, creation)?;
     Ok(new)
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct InodeData {
     /// Protects the block map, in the inode and in its indirect blocks. C: `truncate_mutex` of ext2.
     #[pin]
     pub(super) map: Mutex<BlockMap>,
+    /// Protects the extended attributes, wherever they lie. C: `xattr_sem` of ext4.
+    #[pin]
+    pub(super) xattr: Mutex<xattr::Attributes>,
     /// Protects what the disk has and VFS does not.
     #[pin]
     pub(super) disk: SpinLock<DiskFields>,
@@ -48,6 +51,8 @@ pub(crate) struct DiskFields {
     pub(super) file_acl: u32,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
+    /// They have been cleared before that.
+    pub(super) cleared: bool,
     /// Directory: the first block that may have room for an entry.
     pub(super) room_hint: u32,
 }
@@ -56,6 +61,7 @@ impl InodeData {
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             map <- new_mutex!(BlockMap::default(), "notblk::map"),
+            xattr <- new_mutex!(xattr::Attributes::default(), "notblk::xattr"),
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
         }? Error)
     }
@@ -107,14 +113,15 @@ enum Links {
 /// Reads an inode from disk.
 fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> {
     let ino = new.ino();
-    let (raw, extra) = {
+    let (raw, extra, in_body) = {
         let sb = new.sb();
         let (buffer, off) = buffer(sb, ino)?;
         let at = At::Inode(ino);
         let raw: RawInode = buffer.get(off).or_report(sb, at)?;
         let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
         check(sb, ino, &raw, links)?;
-        (raw, extra)
+        let in_body = xattr::check_body(sb, &buffer, off)?.or_report(sb, at)?;
+        (raw, extra, in_body)
     };
     let time = |sec, extra: Option<U32>| {
         let t = time::decode(sec, extra);
@@ -137,6 +144,7 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         flags: vfs_flags(raw.flags.get()),
     });
     new.data().map.lock().set(raw.block);
+    new.data().xattr.lock().in_body = in_body;
     {
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
@@ -278,7 +286,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let mut disk = inode.data().disk.lock();
         (*disk, core::mem::replace(&mut disk.fresh, false))
     };
-    if fresh {
+    if fresh && !fields.cleared {
         access
             .fill(off, usize::from(sb.data().geo.inode_size()), 0)
             .or_report(sb, at)?;
@@ -313,6 +321,37 @@ pub(super) fn put_dtime(transaction: &Transaction<'_>, ino: u32, dtime: u32) -> 
             &U32::new(dtime),
         )
         .or_report(sb, At::Inode(u64::from(ino)))?;
+    access.dirty();
+    Ok(())
+}
+
+/// Clears an older inode's remains in the inode table, before anything but [`write`] puts something there: attributes. What
+/// else the first [`write`] does is left to it.
+pub(super) fn clear_remains(transaction: &Transaction<'_>, inode: &Inode) -> Result {
+    let sb = inode.sb();
+    let at = At::Inode(inode.ino());
+    let (table, off) = buffer(sb, inode.ino())?;
+    let _map = inode.data().map.lock();
+    {
+        let mut disk = inode.data().disk.lock();
+        if !disk.fresh || disk.cleared {
+            return Ok(());
+        }
+        disk.cleared = true;
+    }
+    let size = sb.data().geo.inode_size();
+    let mut access = transaction.write(table);
+    access.fill(off, usize::from(size), 0).or_report(sb, at)?;
+    if size > disk::RAW_INODE_SIZE {
+        // Attributes begin behind it.
+        let wanted = U16::new(sb.data().geo.extra_isize_wanted());
+        access
+            .put(
+                off.saturating_add(usize::from(disk::RAW_INODE_SIZE)),
+                &wanted,
+            )
+            .or_report(sb, at)?;
+    }
     access.dirty();
     Ok(())
 }

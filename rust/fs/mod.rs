@@ -18,7 +18,7 @@
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
-//! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
+//! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
 //! | [`export`] | file handles | `fs/ext4/super.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
@@ -28,12 +28,15 @@
 //! 1. `i_rwsem` (VFS): names in a directory; size and contents of a file. See [`direct`] for who holds it how.
 //! 2. `invalidate_lock`: page faults and reads against truncate.
 //! 3. Folio locks (VFS, iomap).
-//! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 5. `SuperData::orphans`: the orphan list.
-//! 6. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 4. `InodeData::xattr`: the inode's extended attributes. Taken inside `i_rwsem` or without it, never with a folio lock. C:
+//!    `xattr_sem` of ext4.
+//! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
+//! 6. `SuperData::orphans`: the orphan list.
+//! 7. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
 
 #![forbid(unsafe_code)]
 
+mod acl;
 mod balloc;
 mod buffered;
 mod counters;

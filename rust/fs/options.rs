@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`. All change by remount, at
-//! any time.
+//! any time. `acl` and `user_xattr` are taken, and change nothing.
 
 use crate::{
     format::superblock,
@@ -101,6 +101,11 @@ impl Options {
             (b"errors", Value::Text(b"panic")) => self.errors = Some(Errors::Panic),
             (b"errors", _) => {
                 return Err(log.invalid(c"errors is continue, remount-ro or panic"));
+            }
+            // Always on, as in ext4, which no longer knows a way to turn them off.
+            (b"acl" | b"user_xattr", Value::Flag) => {}
+            (b"acl" | b"user_xattr", Value::Text(_)) => {
+                return Err(log.invalid(c"acl and user_xattr take no value"));
             }
             _ => return Ok(false),
         }

@@ -444,14 +444,36 @@ pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
     update_super(sb, |raw| {
         let old = raw.feature_ro_compat.get();
         raw.feature_ro_compat = U32::new(old | features::RO_COMPAT_LARGE_FILE);
-        if raw.rev_level.get() == 0 {
-            // Features exist from revision 1 on. C: `ext2_update_dynamic_rev`.
-            raw.rev_level = U32::new(1);
-            raw.first_ino = U32::new(11);
-            raw.inode_size = U16::new(crate::format::inode::RAW_INODE_SIZE);
-        }
+        have_features(raw);
     })
     .map(drop)
+}
+
+/// The first attribute. C: `ext4_xattr_update_super_block`.
+pub(super) fn set_ext_attr(sb: &SuperBlock) -> Result {
+    let (buffer, off) = buffer(sb)?;
+    let compat: U32 = buffer
+        .get(off.saturating_add(offset_of!(RawSuperBlock, feature_compat)))
+        .or_report(sb, At::SuperBlock)?;
+    drop(buffer);
+    if compat.get() & features::COMPAT_EXT_ATTR != 0 {
+        return Ok(());
+    }
+    update_super(sb, |raw| {
+        let old = raw.feature_compat.get();
+        raw.feature_compat = U32::new(old | features::COMPAT_EXT_ATTR);
+        have_features(raw);
+    })
+    .map(drop)
+}
+
+/// Features exist from revision 1 on. C: `ext2_update_dynamic_rev`.
+fn have_features(raw: &mut RawSuperBlock) {
+    if raw.rev_level.get() == 0 {
+        raw.rev_level = U32::new(1);
+        raw.first_ino = U32::new(11);
+        raw.inode_size = U16::new(crate::format::inode::RAW_INODE_SIZE);
+    }
 }
 
 /// Changes fields of the superblock through a transaction. One at a time: `space` is held.

@@ -32,6 +32,11 @@ bool notblk_capable_resource(void)
 	return capable(CAP_SYS_RESOURCE);
 }
 
+bool notblk_capable_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
 {
 	return sb_bread(sb, block);
@@ -382,6 +387,11 @@ struct inode *notblk_d_inode(const struct dentry *dentry)
 	return d_inode(dentry);
 }
 
+const struct qstr *notblk_d_qstr(const struct dentry *dentry)
+{
+	return &dentry->d_name;
+}
+
 const char *notblk_d_name(const struct dentry *dentry, u32 *len)
 {
 	*len = dentry->d_name.len;
@@ -391,6 +401,55 @@ const char *notblk_d_name(const struct dentry *dentry, u32 *len)
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type)
 {
 	return dir_emit(ctx, name, namelen, ino, type);
+}
+
+void notblk_posix_acl_release(struct posix_acl *acl)
+{
+	posix_acl_release(acl);
+}
+
+u32 notblk_posix_acl_count(const struct posix_acl *acl)
+{
+	return acl->a_count;
+}
+
+void notblk_posix_acl_get_entry(const struct posix_acl *acl, u32 i, u16 *tag, u16 *perm, u32 *id)
+{
+	const struct posix_acl_entry *entry = &acl->a_entries[i];
+
+	*tag = entry->e_tag;
+	*perm = entry->e_perm;
+	switch (entry->e_tag) {
+	case ACL_USER:
+		*id = from_kuid(&init_user_ns, entry->e_uid);
+		break;
+	case ACL_GROUP:
+		*id = from_kgid(&init_user_ns, entry->e_gid);
+		break;
+	default:
+		*id = 0;
+	}
+}
+
+void notblk_posix_acl_set_entry(struct posix_acl *acl, u32 i, u16 tag, u16 perm, u32 id)
+{
+	struct posix_acl_entry *entry = &acl->a_entries[i];
+
+	entry->e_tag = tag;
+	entry->e_perm = perm;
+	switch (tag) {
+	case ACL_GROUP:
+		entry->e_gid = make_kgid(&init_user_ns, id);
+		break;
+	default:
+		entry->e_uid = tag == ACL_USER ? make_kuid(&init_user_ns, id) : INVALID_UID;
+	}
+}
+
+int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, const struct qstr *qstr,
+					int (*initxattrs)(struct inode *, const struct xattr *, void *))
+{
+	return security_inode_init_security(inode, dir, qstr, initxattrs, NULL);
 }
 
 struct inode *notblk_file_inode(const struct file *file)

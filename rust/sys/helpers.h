@@ -12,7 +12,10 @@
 #include <linux/iomap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
+#include <linux/security.h>
 #include <linux/writeback.h>
+#include <linux/xattr.h>
 
 /* Module parameter alias=, or NULL. */
 const char *notblk_alias(void);
@@ -23,6 +26,7 @@ void notblk_memset(void *dst, int byte, size_t n);
 
 /* linux/capability.h */
 bool notblk_capable_resource(void);
+bool notblk_capable_admin(void);
 
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
@@ -100,9 +104,20 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 
 /* linux/fs.h, linux/dcache.h: directories and names */
 struct inode *notblk_d_inode(const struct dentry *dentry);
+const struct qstr *notblk_d_qstr(const struct dentry *dentry);
 const char *notblk_d_name(const struct dentry *dentry, u32 *len);
 void notblk_set_delayed_kfree(struct delayed_call *done, void *memory);
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
+
+/* linux/posix_acl.h: entries by their number; ids are those of the initial user namespace */
+void notblk_posix_acl_release(struct posix_acl *acl);
+u32 notblk_posix_acl_count(const struct posix_acl *acl);
+void notblk_posix_acl_get_entry(const struct posix_acl *acl, u32 i, u16 *tag, u16 *perm, u32 *id);
+void notblk_posix_acl_set_entry(struct posix_acl *acl, u32 i, u16 tag, u16 perm, u32 id);
+
+/* linux/security.h */
+int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, const struct qstr *qstr,
+					int (*initxattrs)(struct inode *, const struct xattr *, void *));
 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);

@@ -8,7 +8,8 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    file, inode::New, inode_sync, to_result, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
+    acl, file, inode::New, inode_sync, to_result, xattr, Exclusive, FileSystem, Inode, InodeRef,
+    Locked, Shared,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
@@ -18,12 +19,39 @@ use kernel::{error::from_result, prelude::*};
 pub(crate) struct Creation<'a> {
     idmap: *mut bindings::mnt_idmap,
     mode: u16,
+    qstr: *const bindings::qstr,
     _call: PhantomData<&'a ()>,
 }
 
 impl Creation<'_> {
+    /// # Safety
+    ///
+    /// `idmap` is valid as long as this lives, and so is the name of `dentry`, which may be NULL: for an inode without one.
+    unsafe fn new(
+        idmap: *mut bindings::mnt_idmap,
+        mode: u16,
+        dentry: *mut bindings::dentry,
+    ) -> Self {
+        Self {
+            idmap,
+            mode,
+            qstr: if dentry.is_null() {
+                ptr::null()
+            } else {
+                // SAFETY: by the contract.
+                unsafe { bindings::notblk_d_qstr(dentry) }
+            },
+            _call: PhantomData,
+        }
+    }
+
     pub(super) fn idmap(&self) -> *mut bindings::mnt_idmap {
         self.idmap
+    }
+
+    /// The name, for security modules: valid while the inode is made; or NULL.
+    pub(super) fn qstr(&self) -> *const bindings::qstr {
+        self.qstr
     }
 
     /// `i_mode` asked for, file type included.
@@ -208,6 +236,8 @@ impl<T: FileSystem> Table<T> {
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
         ops.setattr = Some(file::Table::<T>::setattr);
+        ops.listxattr = Some(xattr::Table::<T>::listxattr);
+        acl::Table::<T>::add_to(&mut ops);
         ops
     };
 
@@ -278,11 +308,8 @@ impl<T: FileSystem> Table<T> {
             let new = T::create(
                 dir,
                 name,
-                &Creation {
-                    idmap,
-                    mode,
-                    _call: PhantomData,
-                },
+                // SAFETY: by the contract.
+                &unsafe { Creation::new(idmap, mode, dentry) },
             )?;
             // SAFETY: takes the reference; the inode is `I_NEW`, as this function wants it.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
@@ -306,11 +333,8 @@ impl<T: FileSystem> Table<T> {
         match T::mkdir(
             dir,
             name,
-            &Creation {
-                idmap,
-                mode,
-                _call: PhantomData,
-            },
+            // SAFETY: by the contract.
+            &unsafe { Creation::new(idmap, mode, dentry) },
         ) {
             Ok(new) => {
                 // SAFETY: as in `create`.
@@ -339,12 +363,9 @@ impl<T: FileSystem> Table<T> {
                     CStr::from_char_ptr(target),
                 )
             };
-            let creation = Creation {
-                idmap,
-                // S_IFLNK, and all may follow it.
-                mode: 0o120777,
-                _call: PhantomData,
-            };
+            // S_IFLNK, and all may follow it.
+            // SAFETY: by the contract.
+            let creation = unsafe { Creation::new(idmap, 0o120777, dentry) };
             let new = T::symlink(dir, name, target.to_bytes(), &creation)?;
             // SAFETY: as in `create`.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
@@ -367,11 +388,8 @@ impl<T: FileSystem> Table<T> {
             let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
             // SAFETY: always.
             let device = unsafe { (bindings::notblk_major(dev), bindings::notblk_minor(dev)) };
-            let creation = Creation {
-                idmap,
-                mode,
-                _call: PhantomData,
-            };
+            // SAFETY: by the contract.
+            let creation = unsafe { Creation::new(idmap, mode, dentry) };
             let new = T::mknod(dir, name, &creation, device)?;
             // SAFETY: as in `create`.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
@@ -391,11 +409,8 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract.
             let dir = unsafe { Inode::<T>::from_raw(dir) };
-            let creation = Creation {
-                idmap,
-                mode,
-                _call: PhantomData,
-            };
+            // SAFETY: by the contract; it has no name yet.
+            let creation = unsafe { Creation::new(idmap, mode, ptr::null_mut()) };
             let inode = T::tmpfile(dir, &creation)?.into_raw();
             // As `d_tmpfile`, which would take away a link that the inode does not have.
             // SAFETY: by the contract; `d_instantiate` takes the reference, and the dentry keeps the inode.
@@ -499,12 +514,8 @@ impl<T: FileSystem> Table<T> {
                 if flags & bindings::RENAME_EXCHANGE != 0 {
                     T::exchange(&from, &to, inode, target.ok_or(ENOENT)?)?;
                 } else {
-                    let whiteout = Creation {
-                        idmap,
-                        // S_IFCHR, and WHITEOUT_MODE, which is 0.
-                        mode: 0o020000,
-                        _call: PhantomData,
-                    };
+                    // S_IFCHR, and WHITEOUT_MODE, which is 0.
+                    let whiteout = Creation::new(idmap, 0o020000, old_dentry);
                     let whiteout = (flags & bindings::RENAME_WHITEOUT != 0).then_some(&whiteout);
                     T::rename(&from, &to, inode, target, whiteout)?;
                 }

@@ -5,10 +5,11 @@
 //! C: `include/linux/fs.h`; `fs/ext2/file.c` for the use.
 
 use super::{
+    acl,
     dio::Completion,
     inode_sync, iomap,
     kiocb::{Io, Read, Request, Write},
-    symlink, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+    symlink, to_pos, to_result, xattr, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -42,15 +43,21 @@ pub(crate) trait Operations: Sized {
 pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
-    pub(super) const INODE_OPS: bindings::inode_operations = Self::inode_ops(None);
+    pub(super) const INODE_OPS: bindings::inode_operations = Self::with_acls();
 
-    pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::inode_ops(None);
+    pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::with_acls();
 
     pub(super) const SYMLINK_OPS: bindings::inode_operations =
         Self::inode_ops(Some(symlink::Table::<T>::get_link));
 
     pub(super) const FAST_SYMLINK_OPS: bindings::inode_operations =
         Self::inode_ops(Some(bindings::simple_get_link));
+
+    const fn with_acls() -> bindings::inode_operations {
+        let mut ops = Self::inode_ops(None);
+        acl::Table::<T>::add_to(&mut ops);
+        ops
+    }
 
     const fn inode_ops(
         get_link: Option<
@@ -65,6 +72,7 @@ impl<T: FileSystem> Table<T> {
         let mut ops: bindings::inode_operations = unsafe { core::mem::zeroed() };
         ops.setattr = Some(Self::setattr);
         ops.get_link = get_link;
+        ops.listxattr = Some(xattr::Table::<T>::listxattr);
         ops
     }
 
@@ -191,6 +199,10 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };
             inode.mark_dirty();
+            if valid & bindings::ATTR_MODE != 0 {
+                // SAFETY: by the contract.
+                unsafe { acl::Table::<T>::chmod(idmap, dentry, inode.mode()) }?;
+            }
             Ok(0)
         })
     }

@@ -15,6 +15,8 @@
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
+//! | [`xattr`] | `struct xattr_handler`, `listxattr`, labels of security modules |
+//! | [`acl`] | `struct posix_acl`, `get_inode_acl`, `set_acl` |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
 //! | [`address_space`] | `struct address_space`, `address_space_operations` |
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
@@ -38,6 +40,7 @@
 //!   [`SuperBlock`].
 //! - A lock that a function needs held is an argument of it: [`locked::Locked`].
 
+pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod buffer_head;
 pub(crate) mod dio;
@@ -57,6 +60,7 @@ pub(crate) mod registration;
 pub(crate) mod super_block;
 pub(crate) mod symlink;
 pub(crate) mod transaction;
+pub(crate) mod xattr;
 
 pub(crate) use buffer_head::Buffer;
 pub(crate) use inode::{Inode, InodeRef};
@@ -74,6 +78,8 @@ pub(crate) trait FileSystem:
     + symlink::Operations
     + export::Operations
     + iomap::Operations
+    + xattr::Operations
+    + acl::Operations
     + Sized
     + 'static
 {

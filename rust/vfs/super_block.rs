@@ -5,8 +5,8 @@
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
 use super::{
-    buffer_head::Buffer, export, inode, inode_sync, registration::Registration, FileSystem, Inode,
-    InodeRef,
+    buffer_head::Buffer, export, inode, inode_sync, registration::Registration, xattr, FileSystem,
+    Inode, InodeRef,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
@@ -376,6 +376,9 @@ impl<T: FileSystem> Table<T> {
             (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
             (*sb).s_op = &Self::OPS;
             (*sb).s_export_op = &export::Table::<T>::OPS;
+            (*sb).s_xattr = xattr::Table::<T>::S_XATTR;
+            // ACLs are always on; with them, a new inode's umask is ours to apply (`inherit_acls`).
+            (*sb).s_flags |= bindings::NOTBLK_SB_POSIXACL;
             SuperBlock::<T>::from_raw(sb)
         };
         let root = T::root(ready)?;

@@ -5,6 +5,7 @@
 //! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
+mod acl;
 mod cross;
 mod damage;
 mod data;
@@ -24,6 +25,7 @@ mod orphan;
 mod owners;
 mod regressions;
 mod tree;
+mod xattr;
 
 use crate::fs::{self, Image, DISK};
 use crate::Guest;
@@ -100,6 +102,8 @@ fn all() -> Vec<Test> {
     tests.extend(orphan::tests());
     tests.extend(export::tests());
     tests.extend(owners::tests());
+    tests.extend(xattr::tests());
+    tests.extend(acl::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());

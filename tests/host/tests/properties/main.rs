@@ -2,6 +2,7 @@
 
 //! What must hold of the algorithms for any input.
 
+mod acl;
 mod bitmap;
 mod block;
 mod dir;
@@ -10,3 +11,4 @@ mod geometry;
 mod indirect;
 mod orphan;
 mod small;
+mod xattr;
