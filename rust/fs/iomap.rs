@@ -61,6 +61,27 @@ impl iomap::Operations for Notblk {
         Ok((mapped(inode, lblk, run, true, true), map.state()))
     }
 
+    fn iomap_report(inode: &Inode, pos: u64, len: u64) -> Result<Mapping> {
+        let sb = inode.sb();
+        if pos >= sb.data().geo.max_file_size() {
+            let before = sb.offset_in_block(pos);
+            return Ok(Mapping::Hole {
+                offset: pos.saturating_sub(before),
+                length: len.saturating_add(before),
+            });
+        }
+        let (lblk, count) = blocks(inode, pos, len)?;
+        let map = inode.data().map.lock();
+        Ok(match map.lookup(inode, lblk, count, Reads::Allowed)? {
+            Lookup::Mapped(run) => {
+                // A swap file's map must be on disk for good.
+                let dirty = pos.saturating_add(len) > inode.size() || inode.is_datasync_dirty();
+                mapped(inode, lblk, run, false, dirty)
+            }
+            Lookup::Hole(count) => hole(inode, lblk, count),
+        })
+    }
+
     fn size_changed(inode: &Inode) {
         inode.mark_dirty();
     }

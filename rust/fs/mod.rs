@@ -12,6 +12,7 @@
 //! | [`iomap`] | which blocks a range has, or gets | `fs/ext2/inode.c`, `ext4_iomap_begin` |
 //! | [`map`] | the block map: looking up and adding | `fs/ext2/inode.c` |
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
+//! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
@@ -42,6 +43,7 @@ mod iomap;
 mod map;
 mod namei;
 mod options;
+mod punch;
 mod super_block;
 mod truncate;
 mod xattr;

@@ -7,6 +7,7 @@
 #include <linux/buffer_head.h>
 #include <linux/dcache.h>
 #include <linux/falloc.h>
+#include <linux/fiemap.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -17,6 +18,7 @@
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
 #include <linux/random.h>
+#include <linux/rmap.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
@@ -32,5 +34,6 @@ const unsigned int NOTBLK_FOP_DIO_PARALLEL_WRITE = (__force unsigned int)FOP_DIO
 const unsigned int NOTBLK_FOP_BUFFER_RASYNC = (__force unsigned int)FOP_BUFFER_RASYNC;
 const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
+const unsigned int NOTBLK_O_SYNC = O_SYNC;
 const unsigned int NOTBLK_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int NOTBLK_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;

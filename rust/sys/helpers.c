@@ -414,6 +414,11 @@ void notblk_folio_unlock_put(struct folio *folio)
 	folio_put(folio);
 }
 
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index)
+{
+	return filemap_lock_folio(mapping, index);
+}
+
 bool notblk_is_err(const void *ptr)
 {
 	return IS_ERR(ptr);

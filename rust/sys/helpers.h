@@ -113,6 +113,7 @@ size_t notblk_iov_iter_count(const struct iov_iter *iter);
 u64 notblk_folio_pos(const struct folio *folio);
 size_t notblk_folio_size(const struct folio *folio);
 void notblk_folio_unlock_put(struct folio *folio);
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index);
 bool notblk_is_err(const void *ptr);
 
 /* linux/iomap.h */

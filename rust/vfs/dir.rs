@@ -7,7 +7,9 @@
 //! Dentries stay here. The filesystem sees a directory whose `i_rwsem` is held, a name (valid during the call, since
 //! that lock keeps the dentry from moving), and inodes.
 
-use super::{file, inode::New, inode_sync, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
+use super::{
+    file, inode::New, inode_sync, report, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
 use kernel::{error::from_result, prelude::*};
@@ -167,6 +169,7 @@ impl<T: FileSystem> Table<T> {
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
         ops.setattr = Some(file::Table::<T>::setattr);
+        ops.fiemap = Some(report::Table::<T>::fiemap);
         ops
     };
 

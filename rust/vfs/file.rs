@@ -6,9 +6,9 @@
 
 use super::{
     dio::Completion,
-    inode_sync, iomap,
+    fallocate, inode_sync, iomap,
     kiocb::{Io, Read, Request, Write},
-    to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+    report, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -42,7 +42,11 @@ pub(crate) trait Operations: Sized {
 pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
-    pub(super) const INODE_OPS: bindings::inode_operations = Self::inode_ops(None);
+    pub(super) const INODE_OPS: bindings::inode_operations = {
+        let mut ops = Self::inode_ops(None);
+        ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops
+    };
 
     pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::inode_ops(None);
 
@@ -73,7 +77,7 @@ impl<T: FileSystem> Table<T> {
         let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
         ops.fop_flags =
             bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE | bindings::NOTBLK_FOP_BUFFER_RASYNC;
-        ops.llseek = Some(bindings::generic_file_llseek);
+        ops.llseek = Some(report::Table::<T>::llseek);
         ops.read_iter = Some(Self::read_iter);
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(Self::mmap_prepare);
@@ -81,6 +85,7 @@ impl<T: FileSystem> Table<T> {
         ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.splice_read = Some(bindings::filemap_splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
+        ops.fallocate = Some(fallocate::Table::<T>::fallocate);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };

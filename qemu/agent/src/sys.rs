@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices and
-//! the console's log level. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
+
+pub mod files;
 
 use crate::buf::Buffer;
 use std::fs::{File, OpenOptions};

@@ -14,11 +14,14 @@ mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod mapping;
 mod model;
 mod module;
 mod mount;
 mod names;
+mod punch;
 mod regressions;
+mod swap;
 mod tree;
 
 use crate::fs::{self, Image, DISK};
@@ -97,6 +100,9 @@ fn all() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
+    tests.extend(punch::tests());
+    tests.extend(mapping::tests());
+    tests.extend(swap::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
