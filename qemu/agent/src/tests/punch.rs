@@ -8,6 +8,7 @@ use crate::buf::Random;
 use crate::fs::{open_buffered, open_direct, DISK};
 use crate::sys::Mapping;
 use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
 use rustix::fs::{fallocate, FallocateFlags};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -110,15 +111,11 @@ fn levels(env: &Env) -> Result<()> {
     punch(&file, 100, 1 << 30)?;
     clear(&mut expected, 100, 1 << 30);
     holds(&file, &expected, "hole over the end")?;
+    // The C driver keeps indirect blocks that have nothing left, here and there.
+    let left = file.metadata()?.blocks();
     ensure!(
-        file.metadata()?.blocks() == 0 || expected[..100].iter().any(|&byte| byte != 0),
-        "blocks are left"
-    );
-    punch(&file, 0, block)?;
-    ensure!(
-        file.metadata()?.blocks() == 0,
-        "{} sectors are left of nothing but holes",
-        file.metadata()?.blocks()
+        left == 0 || env.driver() == Driver::Ext4,
+        "{left} sectors are left of nothing but holes"
     );
     drop(file);
     fs::remove_file(&path)?;
