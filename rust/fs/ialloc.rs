@@ -10,7 +10,10 @@ use super::{
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
-    format::{bitmap, inode::FL_INHERITED, inode::FL_TOPDIR},
+    format::{
+        bitmap,
+        inode::{mask_flags, FL_INHERITED, FL_TOPDIR},
+    },
     vfs::{dir::Creation, errno::EUCLEAN, inode::New},
 };
 use kernel::prelude::*;
@@ -43,17 +46,9 @@ pub(super) fn new_inode<'a>(
             return Err(e);
         }
     };
-    let inherited = {
-        let parent = dir.data().disk.lock();
-        let mask = if is_dir {
-            FL_INHERITED | FL_TOPDIR
-        } else {
-            FL_INHERITED & !crate::format::inode::FL_DIRSYNC
-        };
-        parent.flags & mask & !FL_TOPDIR
-    };
-    inode::init_new(&mut new, inherited);
+    let inherited = mask_flags(creation.mode(), dir.data().disk.lock().flags & FL_INHERITED);
     new.init(dir, creation, inode::vfs_flags(inherited));
+    inode::init_new(&mut new, inherited);
     Ok(new)
 }
 
@@ -126,7 +121,7 @@ fn group_of(sb: &SuperBlock, dir: &Inode) -> u32 {
 fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u32> {
     let groups = sb.data().geo.group_count();
     let average = space.free_inodes / u64::from(groups.max(1));
-    let top_level = parent.ino() == ROOT_INO;
+    let top_level = parent.ino() == ROOT_INO || parent.data().disk.lock().flags & FL_TOPDIR != 0;
     let own = group_of(sb, parent);
     if !top_level {
         let desc = group::read(sb, own)?;

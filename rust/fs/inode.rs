@@ -47,6 +47,8 @@ pub(crate) struct DiskFields {
     pub(super) file_acl: u32,
     /// `i_dtime`: when the inode was deleted, or 0.
     pub(super) dtime: u32,
+    /// `i_crtime`: when the inode was made, where it has room to say so.
+    pub(super) crtime: Option<(i64, u32)>,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
     /// Directory: the first block that may have room for an entry.
@@ -125,6 +127,9 @@ fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
         fields.file_acl = raw.file_acl.get();
+        fields.crtime = extra
+            .and_then(RawInodeExtra::used_crtime)
+            .map(|(sec, extra)| time(sec, extra));
     }
     set_kind(&mut new, &raw)?;
     Ok(new.ready())
@@ -256,10 +261,13 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
 
 /// A created inode's part on disk: nothing yet but its flags.
 pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
+    let now = new.times().ctime;
+    let has_room = new.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
     let mut fields = new.data().disk.lock();
     *fields = DiskFields {
         flags,
         fresh: true,
+        crtime: has_room.then_some(now),
         ..DiskFields::default()
     };
 }
@@ -292,7 +300,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let (major, minor) = inode.rdev();
         raw.block = dev::encode(major, minor);
     }
-    write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
+    write_extra(sb, &mut access, off, &times, fields.crtime, fresh).or_report(sb, at)?;
     access.put(off, &raw).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
@@ -348,6 +356,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
+    crtime: Option<(i64, u32)>,
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -359,7 +368,7 @@ fn write_extra(
     let encode = |(sec, nsec): (i64, u32)| time::encode(DiskTime { sec, nsec });
     if fresh {
         extra.extra_isize = U16::new(geo.extra_isize_wanted());
-        (extra.crtime, extra.crtime_extra) = encode(times.ctime);
+        (extra.crtime, extra.crtime_extra) = encode(crtime.unwrap_or(times.ctime));
     }
     if extra.used_ctime_extra().is_some() {
         extra.ctime_extra = encode(times.ctime).1;

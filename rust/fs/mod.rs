@@ -15,6 +15,7 @@
 //! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
+//! | [`fileattr`], [`ioctl`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
@@ -36,9 +37,11 @@ mod counters;
 mod dir;
 mod direct;
 mod error;
+mod fileattr;
 mod group;
 mod ialloc;
 mod inode;
+mod ioctl;
 mod iomap;
 mod map;
 mod namei;

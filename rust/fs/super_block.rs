@@ -162,6 +162,7 @@ impl super_block::Operations for Notblk {
             (time::MIN, time_max),
         );
         sb.set_uuid(raw.uuid);
+        sb.set_sysfs_name();
         let space = group::count_free(sb, &geo)?;
 
         let offset = superblock::SUPERBLOCK_OFFSET;
@@ -368,6 +369,12 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     Ok((sb.bread(block)?, off))
 }
 
+/// The superblock as the disk has it.
+pub(super) fn read(sb: &SuperBlock) -> Result<RawSuperBlock> {
+    let (buffer, off) = buffer(sb)?;
+    buffer.get(off).or_report(sb, At::SuperBlock)
+}
+
 /// Writes free counts, time and state to the superblock's buffer.
 fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     let data = sb.data();
@@ -422,7 +429,10 @@ pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
 }
 
 /// Changes fields of the superblock through a transaction. One at a time: `space` is held.
-fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Result<Buffer<'_>> {
+pub(super) fn update_super(
+    sb: &SuperBlock,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<Buffer<'_>> {
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
     let _one_at_a_time = sb.data().space.lock();

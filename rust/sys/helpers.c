@@ -3,6 +3,8 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
+#include <linux/blkdev.h>
+#include <linux/compat.h>
 #include <linux/lockdep.h>
 
 #include "helpers.h"
@@ -35,6 +37,26 @@ void __noreturn notblk_panic(void)
 bool notblk_capable_resource(void)
 {
 	return capable(CAP_SYS_RESOURCE);
+}
+
+bool notblk_capable_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+unsigned long notblk_compat_ptr(u32 address)
+{
+	return (unsigned long)compat_ptr(address);
+}
+
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb)
+{
+	return bdev_dma_alignment(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb)
+{
+	return bdev_logical_block_size(sb->s_bdev);
 }
 
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
@@ -337,6 +359,11 @@ u64 notblk_bdev_nr_bytes(struct super_block *sb)
 	return bdev_nr_bytes(sb->s_bdev);
 }
 
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb)
+{
+	super_set_sysfs_name_bdev(sb);
+}
+
 u32 notblk_mkdev(u32 major, u32 minor)
 {
 	return MKDEV(major, minor);
@@ -381,6 +408,11 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 struct inode *notblk_file_inode(const struct file *file)
 {
 	return file_inode(file);
+}
+
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file)
+{
+	return file_mnt_idmap(file);
 }
 
 void notblk_file_accessed(struct file *file)

@@ -26,6 +26,10 @@ void __noreturn notblk_panic(void);
 
 /* linux/capability.h */
 bool notblk_capable_resource(void);
+bool notblk_capable_admin(void);
+
+/* linux/compat.h */
+unsigned long notblk_compat_ptr(u32 address);
 
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
@@ -39,6 +43,10 @@ bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
+
+/* linux/blkdev.h */
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb);
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb);
 
 /* linux/slab.h, linux/fs.h: the inode cache */
 struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));
@@ -92,6 +100,7 @@ bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
@@ -105,6 +114,7 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);

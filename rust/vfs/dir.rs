@@ -8,7 +8,8 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    file, inode::New, inode_sync, report, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
+    file, fileattr, inode::New, inode_sync, ioctl, report, Exclusive, FileSystem, Inode, InodeRef,
+    Locked, Shared,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
@@ -169,7 +170,10 @@ impl<T: FileSystem> Table<T> {
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
         ops.setattr = Some(file::Table::<T>::setattr);
+        ops.getattr = Some(fileattr::Table::<T>::getattr);
         ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops.fileattr_get = Some(fileattr::Table::<T>::fileattr_get);
+        ops.fileattr_set = Some(fileattr::Table::<T>::fileattr_set);
         ops
     };
 
@@ -179,6 +183,8 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(bindings::generic_file_llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
+        ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
+        ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
         ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.setlease = Some(bindings::generic_setlease);
         ops

@@ -6,7 +6,7 @@
 
 use super::{
     dio::Completion,
-    fallocate, inode_sync, iomap,
+    fallocate, fileattr, inode_sync, ioctl, iomap,
     kiocb::{Io, Read, Request, Write},
     report, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
@@ -45,6 +45,8 @@ impl<T: FileSystem> Table<T> {
     pub(super) const INODE_OPS: bindings::inode_operations = {
         let mut ops = Self::inode_ops(None);
         ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops.fileattr_get = Some(fileattr::Table::<T>::fileattr_get);
+        ops.fileattr_set = Some(fileattr::Table::<T>::fileattr_set);
         ops
     };
 
@@ -68,6 +70,7 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: all fields are optional function pointers, for which zero is `None`.
         let mut ops: bindings::inode_operations = unsafe { core::mem::zeroed() };
         ops.setattr = Some(Self::setattr);
+        ops.getattr = Some(fileattr::Table::<T>::getattr);
         ops.get_link = get_link;
         ops
     }
@@ -75,8 +78,9 @@ impl<T: FileSystem> Table<T> {
     pub(super) const FILE_OPS: bindings::file_operations = {
         // SAFETY: all fields are optional pointers or integers, for which zero is good.
         let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
-        ops.fop_flags =
-            bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE | bindings::NOTBLK_FOP_BUFFER_RASYNC;
+        ops.fop_flags = bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE
+            | bindings::NOTBLK_FOP_BUFFER_RASYNC
+            | bindings::NOTBLK_FOP_DONTCACHE;
         ops.llseek = Some(report::Table::<T>::llseek);
         ops.read_iter = Some(Self::read_iter);
         ops.write_iter = Some(Self::write_iter);
@@ -85,6 +89,8 @@ impl<T: FileSystem> Table<T> {
         ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.splice_read = Some(bindings::filemap_splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
+        ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
+        ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
         ops.fallocate = Some(fallocate::Table::<T>::fallocate);
         ops.setlease = Some(bindings::generic_setlease);
         ops
@@ -154,6 +160,10 @@ impl<T: FileSystem> Table<T> {
         unsafe {
             let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
             let inode = Inode::<T>::from_raw(bindings::notblk_file_inode(file));
+            if inode.is_immutable() {
+                // It has become so since the file was mapped.
+                return bindings::NOTBLK_VM_FAULT_SIGBUS;
+            }
             let sb = inode.sb().as_raw();
             bindings::notblk_sb_start_pagefault(sb);
             bindings::file_update_time(file);

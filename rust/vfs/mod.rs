@@ -17,6 +17,8 @@
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
 //! | [`open_file`] | `struct file`, for operations that are neither a read nor a write |
 //! | [`fallocate`] | `fallocate` of `struct file_operations` |
+//! | [`fileattr`] | `struct file_kattr`, `struct kstat` |
+//! | [`ioctl`] | commands of `ioctl(2)`, and the caller's memory |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
 //! | [`address_space`] | `struct address_space`, `address_space_operations` |
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
@@ -46,9 +48,11 @@ pub(crate) mod dir;
 pub(crate) mod errno;
 pub(crate) mod fallocate;
 pub(crate) mod file;
+pub(crate) mod fileattr;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
 mod inode_sync;
+pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
@@ -75,6 +79,8 @@ pub(crate) trait FileSystem:
     + dir::Operations
     + file::Operations
     + fallocate::Operations
+    + fileattr::Operations
+    + ioctl::Operations
     + iomap::Operations
     + Sized
     + 'static

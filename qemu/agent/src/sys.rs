@@ -4,6 +4,7 @@
 //! works on for as long as it does.
 
 pub mod files;
+pub mod ioctl;
 
 use crate::buf::Buffer;
 use std::fs::{File, OpenOptions};

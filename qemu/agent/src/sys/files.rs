@@ -123,3 +123,20 @@ pub fn pwrite_flags(file: &File, data: &[u8], offset: u64, flags: i32) -> Result
     let code = unsafe { libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
+
+/// Number of `cachestat(2)`, the same everywhere.
+const CACHESTAT: libc::c_long = 451;
+
+/// Pages of a file in the cache. C: `cachestat(2)`.
+pub fn cached_pages(file: &File) -> Result<u64> {
+    // `struct cachestat_range`: all of it.
+    let range = [0_u64; 2];
+    // `struct cachestat`
+    let mut pages = [0_u64; 5];
+    // SAFETY: the kernel reads the one and writes the other, which have the sizes of its structs.
+    let code = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), &range, &mut pages, 0_u32) };
+    match code {
+        0 => Ok(pages[0]),
+        _ => Err(Error::last_os_error()),
+    }
+}

@@ -5,6 +5,7 @@
 //! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
+mod attributes;
 mod cross;
 mod damage;
 mod data;
@@ -14,6 +15,8 @@ mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod io;
+mod ioctl;
 mod mapping;
 mod model;
 mod module;
@@ -103,6 +106,9 @@ fn all() -> Vec<Test> {
     tests.extend(punch::tests());
     tests.extend(mapping::tests());
     tests.extend(swap::tests());
+    tests.extend(io::tests());
+    tests.extend(attributes::tests());
+    tests.extend(ioctl::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
