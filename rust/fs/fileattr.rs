@@ -5,7 +5,10 @@
 use super::{inode as our_inode, Inode, Locked, Notblk};
 use crate::{
     format::inode as disk,
-    vfs::{errno::EOPNOTSUPP, fileattr, super_block::may_use_reserved, Exclusive},
+    vfs::{
+        errno::EOPNOTSUPP, fileattr, shutdown::Operations as _, super_block::may_use_reserved,
+        Exclusive,
+    },
 };
 use kernel::prelude::*;
 
@@ -35,6 +38,7 @@ impl fileattr::Operations for Notblk {
             inode.dio_wait();
             inode.write_and_wait_range(0, u64::MAX)?;
         }
+        Self::check_alive(inode.sb())?;
         let set = disk::FL_USER_MODIFIABLE & !(disk::FL_JOURNAL_DATA | disk::FL_EXTENTS);
         let new = {
             let mut fields = inode.data().disk.lock();

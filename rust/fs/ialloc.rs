@@ -14,7 +14,7 @@ use crate::{
         bitmap,
         inode::{mask_flags, FL_INHERITED, FL_TOPDIR},
     },
-    vfs::{dir::Creation, errno::EUCLEAN, inode::New},
+    vfs::{dir::Creation, errno::EUCLEAN, inode::New, shutdown::Operations as _},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -33,6 +33,7 @@ pub(super) fn new_inode<'a>(
     creation: &Creation<'_>,
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
+    Notblk::check_alive(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
     let ino = allocate(transaction, dir, is_dir)?;
     let mut new = match sb.new_inode(ino) {

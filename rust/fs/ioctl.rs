@@ -3,7 +3,9 @@
 //! The filesystem's own commands of `ioctl(2)`. C: `fs/ext4/ioctl.c`.
 
 use super::{
+    discard,
     error::{At, OrReport},
+    shutdown,
     super_block::{self, update_super},
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -13,7 +15,9 @@ use crate::{
         superblock::{RawSuperBlock, MAGIC},
     },
     vfs::{
+        errno::EOPNOTSUPP,
         ioctl::{self, is_admin, Command, Label},
+        shutdown::Operations as _,
         OpenFile,
     },
 };
@@ -66,11 +70,29 @@ impl ioctl::Operations for Notblk {
                 let _write = file.want_write()?;
                 update_all_supers(sb, |raw| raw.uuid = uuid)
             }
+            Command::Trim(range) => {
+                if !is_admin() {
+                    return Err(EPERM);
+                }
+                sb.discard_granularity().ok_or(EOPNOTSUPP)?;
+                let [start, len, least] = range.read()?;
+                // After a shutdown memory may know more blocks as free than the disk.
+                Self::check_alive(sb)?;
+                let trimmed = discard::trim(sb, [start, len, least])?;
+                range.write(&[start, trimmed, least])
+            }
+            Command::Shutdown(flags) => {
+                if !is_admin() {
+                    return Err(EPERM);
+                }
+                shutdown::by_flags(sb, flags.read()?)
+            }
         }
     }
 }
 
 fn set_generation(inode: &Inode, generation: u32) -> Result {
+    Notblk::check_alive(inode.sb())?;
     let lock = inode.lock();
     lock.set_generation(generation);
     lock.touch_ctime();

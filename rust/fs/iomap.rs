@@ -8,11 +8,17 @@ use super::{
     map::{Lookup, Reads},
     truncate, Inode, Notblk, Transaction,
 };
-use crate::vfs::iomap::{self, Flags, Mapping};
+use crate::vfs::{
+    iomap::{self, Flags, Mapping},
+    shutdown::Operations as _,
+};
 use kernel::prelude::*;
 
 impl iomap::Operations for Notblk {
     fn iomap_begin(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result<(Mapping, u64)> {
+        if flags.is_write() {
+            Self::check_alive(inode.sb())?;
+        }
         let (lblk, count) = blocks(inode, pos, len)?;
         let reads = if flags.is_nowait() {
             Reads::Cached
@@ -87,6 +93,7 @@ impl iomap::Operations for Notblk {
     }
 
     fn write_prepare(inode: &Inode, cookie: u64, pos: u64, len: u64) -> Result<Option<u64>> {
+        Self::check_alive(inode.sb())?;
         let (lblk, count) = blocks(inode, pos, len)?;
         let mut map = inode.data().map.lock();
         if map.state() != cookie {

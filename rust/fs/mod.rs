@@ -15,7 +15,8 @@
 //! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
-//! | [`fileattr`], [`ioctl`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
+//! | [`fileattr`], [`ioctl`], [`shutdown`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
+//! | [`discard`] | telling the device what is free | `ext4_trim_fs` in `fs/ext4/mballoc.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
@@ -36,6 +37,7 @@ mod buffered;
 mod counters;
 mod dir;
 mod direct;
+mod discard;
 mod error;
 mod fileattr;
 mod group;
@@ -47,6 +49,7 @@ mod map;
 mod namei;
 mod options;
 mod punch;
+mod shutdown;
 mod super_block;
 mod truncate;
 mod xattr;

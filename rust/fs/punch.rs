@@ -9,6 +9,7 @@ use crate::vfs::{
     errno::EOPNOTSUPP,
     fallocate::{self, Mode},
     locked::InvalidateLock,
+    shutdown::Operations as _,
     Exclusive, OpenFile,
 };
 use kernel::prelude::*;
@@ -50,6 +51,7 @@ fn punch_hole(
     if offset >= size || offset >= max_end {
         return Ok(());
     }
+    Notblk::check_alive(sb)?;
     let mut end = offset.saturating_add(len);
     if end >= size {
         // Nobody reads the rest of the last block, so that it can go too.

@@ -7,7 +7,7 @@ use super::{
     error::{self, At, OrReport},
     group, inode,
     options::{Errors, Live, Options},
-    Inode, Notblk, SuperBlock, Transaction,
+    shutdown, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -19,6 +19,7 @@ use crate::{
     },
     vfs::{
         fs_context::{Log, Value},
+        shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
     },
@@ -65,6 +66,8 @@ pub(crate) struct SuperData {
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     place: (u32, usize),
+    /// Whether the filesystem has been shut down.
+    pub(super) shutdown: shutdown::State,
     /// Features that forbid writing are present.
     read_only_only: bool,
 }
@@ -129,7 +132,7 @@ impl super_block::Operations for Notblk {
 
     fn fill_super(
         sb: &mut crate::vfs::SuperBlock<Self, New>,
-        options: Options,
+        mut options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
         let raw = read_raw(sb)?;
         let read_only_only = check_features(sb, &raw)?;
@@ -176,6 +179,13 @@ impl super_block::Operations for Notblk {
                 sb.id()
             );
         }
+        if options.discard && sb.discard_granularity().is_none() {
+            pr_warn!(
+                "({}): mounted with discard, which the device cannot\n",
+                sb.id()
+            );
+            options.discard = false;
+        }
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
@@ -188,6 +198,7 @@ impl super_block::Operations for Notblk {
                 writable: Atomic::new(false),
                 error: Atomic::new(false),
                 place,
+                shutdown: shutdown::State::new(),
                 read_only_only,
             }? Error),
             GFP_KERNEL,
@@ -215,6 +226,9 @@ impl super_block::Operations for Notblk {
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
+        if shutdown::is_down(sb) && sb.is_read_only() != read_only {
+            return Err(EROFS);
+        }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state())?.sync()?;
@@ -232,11 +246,18 @@ impl super_block::Operations for Notblk {
             }
             _ => {}
         }
-        data.options.set(options);
+        let mut options = options.clone();
+        if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
+            options.discard = false;
+        }
+        data.options.set(&options);
         Ok(())
     }
 
     fn put_super(sb: &SuperBlock) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         // errors=remount-ro made it read-only, and has not written that there was an error.
         let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
         if sb.is_read_only() && !forced {
@@ -249,6 +270,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        Self::check_alive(sb)?;
         if sb.is_read_only() {
             return Ok(());
         }
@@ -286,6 +308,12 @@ impl super_block::Operations for Notblk {
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
         let options = sb.data().options.get();
+        if options.discard {
+            seq_print!(m, ",discard");
+        }
+        if shutdown::is_down(sb) {
+            seq_print!(m, ",shutdown");
+        }
         seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
@@ -296,6 +324,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn write_inode(inode: &Inode) -> Result {
+        Self::check_alive(inode.sb())?;
         inode::write(inode).map(drop)
     }
 
@@ -304,10 +333,16 @@ impl super_block::Operations for Notblk {
     }
 
     fn delete_inode(inode: &Inode) {
+        if shutdown::is_down(inode.sb()) {
+            return;
+        }
         inode::delete(inode);
     }
 
     fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         super::ialloc::free(sb, ino, was_dir);
     }
 }
@@ -433,6 +468,7 @@ pub(super) fn update_super(
     sb: &SuperBlock,
     change: impl FnOnce(&mut RawSuperBlock),
 ) -> Result<Buffer<'_>> {
+    Notblk::check_alive(sb)?;
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
     let _one_at_a_time = sb.data().space.lock();

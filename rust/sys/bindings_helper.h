@@ -53,6 +53,8 @@ const unsigned int NOTBLK_IOC_GETFSLABEL = FS_IOC_GETFSLABEL;
 const unsigned int NOTBLK_IOC_SETFSLABEL = FS_IOC_SETFSLABEL;
 const unsigned int NOTBLK_IOC_GETFSUUID_EXT4 = EXT4_IOC_GETFSUUID;
 const unsigned int NOTBLK_IOC_SETFSUUID_EXT4 = EXT4_IOC_SETFSUUID;
+const unsigned int NOTBLK_IOC_TRIM = FITRIM;
+const unsigned int NOTBLK_IOC_SHUTDOWN = EXT4_IOC_SHUTDOWN;
 /* Those with `long`, as a 32-bit process numbers them. */
 const unsigned int NOTBLK_IOC32_GETVERSION = FS_IOC32_GETVERSION;
 const unsigned int NOTBLK_IOC32_SETVERSION = FS_IOC32_SETVERSION;

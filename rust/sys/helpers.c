@@ -5,6 +5,8 @@
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
 #include <linux/compat.h>
+#include <linux/freezer.h>
+#include <linux/sched/signal.h>
 #include <linux/lockdep.h>
 
 #include "helpers.h"
@@ -57,6 +59,31 @@ unsigned int notblk_bdev_dma_alignment(struct super_block *sb)
 unsigned int notblk_bdev_logical_block_size(struct super_block *sb)
 {
 	return bdev_logical_block_size(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb)
+{
+	return bdev_max_discard_sectors(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb)
+{
+	return bdev_discard_granularity(sb->s_bdev);
+}
+
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count)
+{
+	return sb_issue_discard(sb, block, count, GFP_NOFS, 0);
+}
+
+bool notblk_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+bool notblk_freezing(void)
+{
+	return freezing(current);
 }
 
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)

@@ -47,6 +47,13 @@ void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 /* linux/blkdev.h */
 unsigned int notblk_bdev_dma_alignment(struct super_block *sb);
 unsigned int notblk_bdev_logical_block_size(struct super_block *sb);
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb);
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb);
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count);
+
+/* linux/sched/signal.h, linux/freezer.h: the calling task */
+bool notblk_fatal_signal_pending(void);
+bool notblk_freezing(void);
 
 /* linux/slab.h, linux/fs.h: the inode cache */
 struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));

@@ -8,7 +8,7 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    file, fileattr, inode::New, inode_sync, ioctl, report, Exclusive, FileSystem, Inode, InodeRef,
+    file, fileattr, inode::New, ioctl, report, shutdown, Exclusive, FileSystem, Inode, InodeRef,
     Locked, Shared,
 };
 use crate::sys::bindings;
@@ -185,7 +185,7 @@ impl<T: FileSystem> Table<T> {
         ops.iterate_shared = Some(Self::iterate_shared);
         ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
         ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
+        ops.fsync = Some(shutdown::Table::<T>::fsync);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -306,6 +306,7 @@ impl<T: FileSystem> Table<T> {
                     bindings::notblk_d_inode(old),
                 )
             };
+            T::check_alive(dir.sb())?;
             // SAFETY: by the contract.
             T::link(dir, name, unsafe { Self::locked(raw) })?;
             // SAFETY: `d_instantiate` takes the new reference.
@@ -325,6 +326,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::unlink(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -339,6 +341,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::rmdir(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -373,6 +376,7 @@ impl<T: FileSystem> Table<T> {
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
+                T::check_alive(inode.sb())?;
                 T::rename(&from, &to, inode, target)?;
             }
             Ok(0)

@@ -6,9 +6,9 @@
 
 use super::{
     dio::Completion,
-    fallocate, fileattr, inode_sync, ioctl, iomap,
+    fallocate, fileattr, ioctl, iomap,
     kiocb::{Io, Read, Request, Write},
-    report, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+    report, shutdown, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -84,10 +84,10 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(report::Table::<T>::llseek);
         ops.read_iter = Some(Self::read_iter);
         ops.write_iter = Some(Self::write_iter);
-        ops.mmap_prepare = Some(Self::mmap_prepare);
-        ops.open = Some(Self::open);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
-        ops.splice_read = Some(bindings::filemap_splice_read);
+        ops.mmap_prepare = Some(shutdown::Table::<T>::mmap_prepare);
+        ops.open = Some(shutdown::Table::<T>::open);
+        ops.fsync = Some(shutdown::Table::<T>::fsync);
+        ops.splice_read = Some(shutdown::Table::<T>::splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
         ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
         ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
@@ -108,7 +108,10 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `open`.
-    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    pub(super) unsafe extern "C" fn open(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
         // SAFETY: the file is being opened: nobody else has it yet.
         unsafe {
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
@@ -141,7 +144,7 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `mmap_prepare`.
-    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+    pub(super) unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: by the contract; the description is the caller's own.
         unsafe {
             bindings::notblk_file_accessed((*desc).file);
@@ -186,6 +189,8 @@ impl<T: FileSystem> Table<T> {
         attr: *mut bindings::iattr,
     ) -> c_int {
         from_result(|| {
+            // SAFETY: by the contract.
+            T::check_alive(unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) }.sb())?;
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.

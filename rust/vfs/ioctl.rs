@@ -68,7 +68,14 @@ pub(crate) enum Command {
     GetUuid(User<[u32; 2]>, User<[u8; 16]>),
     /// `EXT4_IOC_SETFSUUID`
     SetUuid(User<[u32; 2]>, User<[u8; 16]>),
+    /// `FITRIM`
+    Trim(User<TrimRange>),
+    /// `FS_IOC_SHUTDOWN`
+    Shutdown(User<u32>),
 }
+
+/// Bytes of the device: first, length, and the shortest run. C: `struct fstrim_range`.
+pub(crate) type TrimRange = [u64; 3];
 
 /// A label as it is copied: sixteen bytes, and a zero that ends it.
 pub(crate) type Label = [u8; 17];
@@ -99,6 +106,8 @@ impl Command {
                 let (head, uuid) = uuid();
                 Self::SetUuid(head, uuid)
             }
+            bindings::NOTBLK_IOC_TRIM => Self::Trim(User::new(argument)),
+            bindings::NOTBLK_IOC_SHUTDOWN => Self::Shutdown(User::new(argument)),
             _ => return None,
         })
     }

@@ -19,6 +19,7 @@
 //! | [`fallocate`] | `fallocate` of `struct file_operations` |
 //! | [`fileattr`] | `struct file_kattr`, `struct kstat` |
 //! | [`ioctl`] | commands of `ioctl(2)`, and the caller's memory |
+//! | [`discard`], [`shutdown`] | telling the device what is free; `shutdown` of `super_operations` |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
 //! | [`address_space`] | `struct address_space`, `address_space_operations` |
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
@@ -45,6 +46,7 @@ pub(crate) mod address_space;
 pub(crate) mod buffer_head;
 pub(crate) mod dio;
 pub(crate) mod dir;
+pub(crate) mod discard;
 pub(crate) mod errno;
 pub(crate) mod fallocate;
 pub(crate) mod file;
@@ -61,6 +63,7 @@ pub(crate) mod locked;
 pub(crate) mod open_file;
 pub(crate) mod registration;
 mod report;
+pub(crate) mod shutdown;
 pub(crate) mod super_block;
 pub(crate) mod transaction;
 
@@ -81,6 +84,7 @@ pub(crate) trait FileSystem:
     + fallocate::Operations
     + fileattr::Operations
     + ioctl::Operations
+    + shutdown::Operations
     + iomap::Operations
     + Sized
     + 'static

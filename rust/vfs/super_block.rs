@@ -363,6 +363,7 @@ impl<T: FileSystem> Table<T> {
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
         ops.statfs = Some(Self::statfs);
+        ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
         ops.show_options = Some(Self::show_options);
         ops
     };
