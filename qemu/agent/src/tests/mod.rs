@@ -10,6 +10,7 @@ mod cross;
 mod damage;
 mod data;
 mod direct;
+mod discard;
 mod env;
 mod fallback;
 mod faults;
@@ -24,6 +25,7 @@ mod mount;
 mod names;
 mod punch;
 mod regressions;
+mod shutdown;
 mod swap;
 mod tree;
 
@@ -109,6 +111,8 @@ fn all() -> Vec<Test> {
     tests.extend(io::tests());
     tests.extend(attributes::tests());
     tests.extend(ioctl::tests());
+    tests.extend(discard::tests());
+    tests.extend(shutdown::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
