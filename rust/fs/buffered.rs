@@ -10,12 +10,16 @@ use crate::vfs::{
     file,
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
+    shutdown::Operations as _,
     Exclusive,
 };
 use kernel::prelude::*;
 
 impl file::Operations for Notblk {
     fn read_iter(mut request: Request<'_, Self, Read>) -> Io {
+        if let Err(e) = Self::check_alive(request.inode().sb()) {
+            return Io::Done(Err(e));
+        }
         if request.len() == 0 {
             return Io::Done(Ok(0));
         }
@@ -26,6 +30,9 @@ impl file::Operations for Notblk {
     }
 
     fn write_iter(mut request: Request<'_, Self, Write>) -> Io {
+        if let Err(e) = Self::check_alive(request.inode().sb()) {
+            return Io::Done(Err(e));
+        }
         if request.is_direct() {
             return direct::write_iter(request);
         }

@@ -10,8 +10,11 @@ use super::{
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
-    format::{bitmap, inode::FL_INHERITED, inode::FL_TOPDIR},
-    vfs::{dir::Creation, errno::EUCLEAN, inode::New},
+    format::{
+        bitmap,
+        inode::{mask_flags, FL_INHERITED, FL_TOPDIR},
+    },
+    vfs::{dir::Creation, errno::EUCLEAN, inode::New, shutdown::Operations as _},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -30,6 +33,7 @@ pub(super) fn new_inode<'a>(
     creation: &Creation<'_>,
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
+    Notblk::check_alive(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
     let ino = allocate(transaction, dir, is_dir)?;
     let mut new = match sb.new_inode(ino) {
@@ -43,17 +47,9 @@ pub(super) fn new_inode<'a>(
             return Err(e);
         }
     };
-    let inherited = {
-        let parent = dir.data().disk.lock();
-        let mask = if is_dir {
-            FL_INHERITED | FL_TOPDIR
-        } else {
-            FL_INHERITED & !crate::format::inode::FL_DIRSYNC
-        };
-        parent.flags & mask & !FL_TOPDIR
-    };
-    inode::init_new(&mut new, inherited);
+    let inherited = mask_flags(creation.mode(), dir.data().disk.lock().flags & FL_INHERITED);
     new.init(dir, creation, inode::vfs_flags(inherited));
+    inode::init_new(&mut new, inherited);
     // From here on the inode may have a block, which goes with `new` where this fails.
     acl::init(transaction, &mut new, dir)?;
     new.init_security(dir, creation)?;
@@ -129,7 +125,7 @@ fn group_of(sb: &SuperBlock, dir: &Inode) -> u32 {
 fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u32> {
     let groups = sb.data().geo.group_count();
     let average = space.free_inodes / u64::from(groups.max(1));
-    let top_level = parent.ino() == ROOT_INO;
+    let top_level = parent.ino() == ROOT_INO || parent.data().disk.lock().flags & FL_TOPDIR != 0;
     let own = group_of(sb, parent);
     if !top_level {
         let desc = group::read(sb, own)?;

@@ -49,6 +49,8 @@ pub(crate) struct DiskFields {
     pub(super) flags: u32,
     /// `i_file_acl`: block of extended attributes, or 0.
     pub(super) file_acl: u32,
+    /// `i_crtime`: when the inode was made, where it has room to say so.
+    pub(super) crtime: Option<(i64, u32)>,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
     /// They have been cleared before that.
@@ -149,6 +151,9 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
         fields.file_acl = raw.file_acl.get();
+        fields.crtime = extra
+            .and_then(RawInodeExtra::used_crtime)
+            .map(|(sec, extra)| time(sec, extra));
     }
     set_kind(&mut new, &raw)?;
     Ok(new.ready())
@@ -264,10 +269,13 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
 
 /// A created inode's part on disk: nothing yet but its flags.
 pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
+    let now = new.times().ctime;
+    let has_room = new.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
     let mut fields = new.data().disk.lock();
     *fields = DiskFields {
         flags,
         fresh: true,
+        crtime: has_room.then_some(now),
         ..DiskFields::default()
     };
 }
@@ -300,7 +308,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let (major, minor) = inode.rdev();
         raw.block = dev::encode(major, minor);
     }
-    write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
+    write_extra(sb, &mut access, off, &times, fields.crtime, fresh).or_report(sb, at)?;
     raw.put(&mut access, off).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
@@ -406,6 +414,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
+    crtime: Option<(i64, u32)>,
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -417,7 +426,7 @@ fn write_extra(
     let encode = |(sec, nsec): (i64, u32)| time::encode(DiskTime { sec, nsec });
     if fresh {
         extra.extra_isize = U16::new(geo.extra_isize_wanted());
-        (extra.crtime, extra.crtime_extra) = encode(times.ctime);
+        (extra.crtime, extra.crtime_extra) = encode(crtime.unwrap_or(times.ctime));
     }
     if extra.used_ctime_extra().is_some() {
         extra.ctime_extra = encode(times.ctime).1;

@@ -12,9 +12,12 @@
 //! | [`iomap`] | which blocks a range has, or gets | `fs/ext2/inode.c`, `ext4_iomap_begin` |
 //! | [`map`] | the block map: looking up and adding | `fs/ext2/inode.c` |
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
+//! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
+//! | [`fileattr`], [`ioctl`], [`shutdown`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
+//! | [`discard`] | telling the device what is free | `ext4_trim_fs` in `fs/ext4/mballoc.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
@@ -42,18 +45,23 @@ mod buffered;
 mod counters;
 mod dir;
 mod direct;
+mod discard;
 mod error;
 mod export;
+mod fileattr;
 mod group;
 mod ialloc;
 mod inode;
+mod ioctl;
 mod iomap;
 mod links;
 mod map;
 mod namei;
 mod options;
 mod orphan;
+mod punch;
 mod rename;
+mod shutdown;
 mod super_block;
 mod symlink;
 mod truncate;

@@ -8,7 +8,7 @@ use super::{
     group, inode,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
-    Inode, Notblk, SuperBlock, Transaction,
+    shutdown, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -20,6 +20,7 @@ use crate::{
     },
     vfs::{
         fs_context::{Log, Value},
+        shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
     },
@@ -67,6 +68,8 @@ pub(crate) struct SuperData {
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     place: (u32, usize),
+    /// Whether the filesystem has been shut down.
+    pub(super) shutdown: shutdown::State,
     /// Features that forbid writing are present.
     read_only_only: bool,
     /// `s_feature_ro_compat` at mount.
@@ -133,7 +136,7 @@ impl super_block::Operations for Notblk {
 
     fn fill_super(
         sb: &mut crate::vfs::SuperBlock<Self, New>,
-        options: Options,
+        mut options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
         let raw = read_raw(sb)?;
         let read_only_only = check_features(sb, &raw)?;
@@ -167,6 +170,7 @@ impl super_block::Operations for Notblk {
             (time::MIN, time_max),
         );
         sb.set_uuid(raw.uuid);
+        sb.set_sysfs_name();
         let space = group::count_free(sb, &geo)?;
 
         let offset = superblock::SUPERBLOCK_OFFSET;
@@ -179,6 +183,13 @@ impl super_block::Operations for Notblk {
                 "({}): mounting a filesystem that is not clean: running e2fsck is recommended\n",
                 sb.id()
             );
+        }
+        if options.discard && sb.discard_granularity().is_none() {
+            pr_warn!(
+                "({}): mounted with discard, which the device cannot\n",
+                sb.id()
+            );
+            options.discard = false;
         }
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
@@ -193,6 +204,7 @@ impl super_block::Operations for Notblk {
                 writable: Atomic::new(false),
                 error: Atomic::new(false),
                 place,
+                shutdown: shutdown::State::new(),
                 read_only_only,
                 features_ro_compat: raw.feature_ro_compat.get(),
             }? Error),
@@ -229,6 +241,9 @@ impl super_block::Operations for Notblk {
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
+        if shutdown::is_down(sb) && sb.is_read_only() != read_only {
+            return Err(EROFS);
+        }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state())?.sync()?;
@@ -247,11 +262,18 @@ impl super_block::Operations for Notblk {
             }
             _ => {}
         }
-        data.options.set(options);
+        let mut options = options.clone();
+        if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
+            options.discard = false;
+        }
+        data.options.set(&options);
         Ok(())
     }
 
     fn put_super(sb: &SuperBlock) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         // errors=remount-ro made it read-only, and has not written that there was an error.
         let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
         if sb.is_read_only() && !forced {
@@ -264,6 +286,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        Self::check_alive(sb)?;
         if sb.is_read_only() {
             return Ok(());
         }
@@ -301,6 +324,12 @@ impl super_block::Operations for Notblk {
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
         let options = sb.data().options.get();
+        if options.discard {
+            seq_print!(m, ",discard");
+        }
+        if shutdown::is_down(sb) {
+            seq_print!(m, ",shutdown");
+        }
         seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
@@ -311,6 +340,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn write_inode(inode: &Inode) -> Result {
+        Self::check_alive(inode.sb())?;
         inode::write(inode).map(drop)
     }
 
@@ -319,10 +349,16 @@ impl super_block::Operations for Notblk {
     }
 
     fn delete_inode(inode: &Inode) {
+        if shutdown::is_down(inode.sb()) {
+            return;
+        }
         inode::delete(inode);
     }
 
     fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         super::ialloc::free(sb, ino, was_dir);
     }
 }
@@ -382,6 +418,12 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
 fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     let (block, off) = sb.data().place;
     Ok((sb.bread(block)?, off))
+}
+
+/// The superblock as the disk has it.
+pub(super) fn read(sb: &SuperBlock) -> Result<RawSuperBlock> {
+    let (buffer, off) = buffer(sb)?;
+    buffer.get(off).or_report(sb, At::SuperBlock)
 }
 
 /// Writes free counts, time and state to the superblock's buffer.
@@ -477,7 +519,11 @@ fn have_features(raw: &mut RawSuperBlock) {
 }
 
 /// Changes fields of the superblock through a transaction. One at a time: `space` is held.
-fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Result<Buffer<'_>> {
+pub(super) fn update_super(
+    sb: &SuperBlock,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<Buffer<'_>> {
+    Notblk::check_alive(sb)?;
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
     let _one_at_a_time = sb.data().space.lock();

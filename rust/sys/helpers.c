@@ -3,6 +3,10 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
+#include <linux/blkdev.h>
+#include <linux/compat.h>
+#include <linux/freezer.h>
+#include <linux/sched/signal.h>
 #include <linux/lockdep.h>
 
 #include "helpers.h"
@@ -35,6 +39,46 @@ bool notblk_capable_resource(void)
 bool notblk_capable_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
+}
+
+unsigned long notblk_compat_ptr(u32 address)
+{
+	return (unsigned long)compat_ptr(address);
+}
+
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb)
+{
+	return bdev_dma_alignment(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb)
+{
+	return bdev_logical_block_size(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb)
+{
+	return bdev_max_discard_sectors(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb)
+{
+	return bdev_discard_granularity(sb->s_bdev);
+}
+
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count)
+{
+	return sb_issue_discard(sb, block, count, GFP_NOFS, 0);
+}
+
+bool notblk_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+bool notblk_freezing(void)
+{
+	return freezing(current);
 }
 
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
@@ -342,6 +386,11 @@ u64 notblk_bdev_nr_bytes(struct super_block *sb)
 	return bdev_nr_bytes(sb->s_bdev);
 }
 
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb)
+{
+	super_set_sysfs_name_bdev(sb);
+}
+
 u32 notblk_mkdev(u32 major, u32 minor)
 {
 	return MKDEV(major, minor);
@@ -457,6 +506,11 @@ struct inode *notblk_file_inode(const struct file *file)
 	return file_inode(file);
 }
 
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file)
+{
+	return file_mnt_idmap(file);
+}
+
 struct dentry *notblk_file_dentry(const struct file *file)
 {
 	return file->f_path.dentry;
@@ -491,6 +545,11 @@ void notblk_folio_unlock_put(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index)
+{
+	return filemap_lock_folio(mapping, index);
 }
 
 bool notblk_is_err(const void *ptr)

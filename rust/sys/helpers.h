@@ -28,6 +28,9 @@ void notblk_memset(void *dst, int byte, size_t n);
 bool notblk_capable_resource(void);
 bool notblk_capable_admin(void);
 
+/* linux/compat.h */
+unsigned long notblk_compat_ptr(u32 address);
+
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
 struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block);
@@ -40,6 +43,17 @@ bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
+
+/* linux/blkdev.h */
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb);
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb);
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb);
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb);
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count);
+
+/* linux/sched/signal.h, linux/freezer.h: the calling task */
+bool notblk_fatal_signal_pending(void);
+bool notblk_freezing(void);
 
 /* linux/slab.h, linux/fs.h: the inode cache */
 struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));
@@ -94,6 +108,7 @@ bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_major(dev_t dev);
 u32 notblk_minor(dev_t dev);
@@ -122,6 +137,7 @@ int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
 struct dentry *notblk_file_dentry(const struct file *file);
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
@@ -130,6 +146,7 @@ size_t notblk_iov_iter_count(const struct iov_iter *iter);
 u64 notblk_folio_pos(const struct folio *folio);
 size_t notblk_folio_size(const struct folio *folio);
 void notblk_folio_unlock_put(struct folio *folio);
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index);
 bool notblk_is_err(const void *ptr);
 
 /* linux/iomap.h */

@@ -8,8 +8,8 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    acl, file, inode::New, inode_sync, to_result, xattr, Exclusive, FileSystem, Inode, InodeRef,
-    Locked, Shared,
+    acl, file, fileattr, inode::New, ioctl, report, shutdown, to_result, xattr, Exclusive,
+    FileSystem, Inode, InodeRef, Locked, Shared,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
@@ -238,6 +238,10 @@ impl<T: FileSystem> Table<T> {
         ops.setattr = Some(file::Table::<T>::setattr);
         ops.listxattr = Some(xattr::Table::<T>::listxattr);
         acl::Table::<T>::add_to(&mut ops);
+        ops.getattr = Some(fileattr::Table::<T>::getattr);
+        ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops.fileattr_get = Some(fileattr::Table::<T>::fileattr_get);
+        ops.fileattr_set = Some(fileattr::Table::<T>::fileattr_set);
         ops
     };
 
@@ -247,7 +251,9 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(bindings::generic_file_llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
+        ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
+        ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
+        ops.fsync = Some(shutdown::Table::<T>::fsync);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -442,6 +448,7 @@ impl<T: FileSystem> Table<T> {
                     bindings::notblk_d_inode(old),
                 )
             };
+            T::check_alive(dir.sb())?;
             // SAFETY: by the contract.
             T::link(dir, name, unsafe { Self::locked(raw) })?;
             // SAFETY: `d_instantiate` takes the new reference.
@@ -461,6 +468,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::unlink(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -475,6 +483,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::rmdir(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -511,6 +520,7 @@ impl<T: FileSystem> Table<T> {
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
+                T::check_alive(inode.sb())?;
                 if flags & bindings::RENAME_EXCHANGE != 0 {
                     T::exchange(&from, &to, inode, target.ok_or(ENOENT)?)?;
                 } else {

@@ -79,7 +79,7 @@ pub(crate) struct Fields {
 
 /// VFS's inode flags that the format keeps (`S_SYNC`, …).
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Flags(u32);
+pub(crate) struct Flags(pub(super) u32);
 
 impl Flags {
     /// `S_SYNC`
@@ -273,12 +273,6 @@ impl<T: FileSystem> Inode<T> {
     pub(crate) fn gid(&self) -> u32 {
         // SAFETY: valid by invariant.
         unsafe { bindings::notblk_i_gid_read(self.as_raw()) }
-    }
-
-    /// `i_generation`
-    pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: valid by invariant; set before the inode is visible.
-        unsafe { (*self.as_raw()).i_generation }
     }
 
     /// Device number of a device node: major, minor.

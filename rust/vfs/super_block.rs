@@ -299,6 +299,12 @@ impl<T: FileSystem> SuperBlock<T, New> {
         }
     }
 
+    /// Names the filesystem below `/sys/fs` by its device, for `FS_IOC_GETFSSYSFSPATH`. C: `super_set_sysfs_name_bdev`.
+    pub(crate) fn set_sysfs_name(&mut self) {
+        // SAFETY: valid by invariant, and exclusively ours.
+        unsafe { bindings::notblk_super_set_sysfs_name_bdev(self.as_raw()) };
+    }
+
     /// Sets `s_uuid`.
     pub(crate) fn set_uuid(&mut self, uuid: [u8; 16]) {
         let sb = self.as_raw();
@@ -358,6 +364,7 @@ impl<T: FileSystem> Table<T> {
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
         ops.statfs = Some(Self::statfs);
+        ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
         ops.show_options = Some(Self::show_options);
         ops
     };

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices, file handles, mapped
-//! owners and the console's log level. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! owners and the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
+
+pub mod files;
+pub mod ioctl;
 
 use crate::buf::Buffer;
 use std::ffi::CString;

@@ -6,16 +6,21 @@
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
 mod acl;
+mod attributes;
 mod cross;
 mod damage;
 mod data;
 mod direct;
+mod discard;
 mod env;
 mod export;
 mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod io;
+mod ioctl;
+mod mapping;
 mod model;
 mod module;
 mod mount;
@@ -23,7 +28,10 @@ mod names;
 mod namespace;
 mod orphan;
 mod owners;
+mod punch;
 mod regressions;
+mod shutdown;
+mod swap;
 mod tree;
 mod xattr;
 
@@ -109,6 +117,14 @@ fn all() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
+    tests.extend(punch::tests());
+    tests.extend(mapping::tests());
+    tests.extend(swap::tests());
+    tests.extend(io::tests());
+    tests.extend(attributes::tests());
+    tests.extend(ioctl::tests());
+    tests.extend(discard::tests());
+    tests.extend(shutdown::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
