@@ -73,11 +73,11 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
     };
     for n in 0..geo.group_count() {
         let group = balloc::wrap(first, n, geo.group_count());
-        let desc = group::read(sb, group)?;
-        if desc.free_inodes_count.get() == 0 {
+        let desc = group::open(sb, group)?;
+        if desc.get().free_inodes_count.get() == 0 {
             continue;
         }
-        let buffer = sb.bread(desc.inode_bitmap.get())?;
+        let buffer = sb.bread(desc.get().inode_bitmap.get())?;
         let at = At::InodeBitmap(group);
         // The first inodes of the first group are reserved, and marked so by mke2fs; a bitmap that says otherwise is wrong.
         let from = if group == 0 {
@@ -91,16 +91,17 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
             continue;
         };
         let ino = geo.ino(group, index).or_report(sb, at)?;
+        let desc = desc.write(transaction);
         let mut access = transaction.write(buffer);
         bitmap::set_run(&mut access, index, 1).or_report(sb, at)?;
         access.dirty();
         space.free_inodes = space.free_inodes.saturating_sub(1);
-        group::update(transaction, group, |desc| {
+        desc.change(|desc| {
             desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_sub(1));
             if is_dir {
                 desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_add(1));
             }
-        })?;
+        });
         return Ok(u64::from(ino));
     }
     error::report(
@@ -186,15 +187,18 @@ fn try_free(sb: &SuperBlock, ino: u64, was_dir: bool) -> Result {
             .or_report(sb, At::Inode(u64::from(ino)))
     })?;
     let mut space = data.space.lock();
-    let desc = group::read(sb, group)?;
-    let mut access = transaction.write(sb.bread(desc.inode_bitmap.get())?);
+    let desc = group::open(sb, group)?;
+    let buffer = sb.bread(desc.get().inode_bitmap.get())?;
+    let desc = desc.write(&transaction);
+    let mut access = transaction.write(buffer);
     bitmap::clear_run(&mut access, index, 1).or_report(sb, At::InodeBitmap(group))?;
     access.dirty();
     space.free_inodes = space.free_inodes.saturating_add(1);
-    group::update(&transaction, group, |desc| {
+    desc.change(|desc| {
         desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_add(1));
         if was_dir {
             desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_sub(1));
         }
-    })
+    });
+    Ok(())
 }

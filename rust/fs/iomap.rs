@@ -41,7 +41,7 @@ impl iomap::Operations for Notblk {
         if !flags.is_direct() && !flags.is_fault() {
             // Readers may look as soon as a block has a place, so a buffered write gets its blocks when it has locked the
             // folio that they belong to, and no earlier.
-            let count = holes.min(balloc::expect(inode.sb())?);
+            let count = balloc::expect(inode.sb(), holes)?;
             return Ok((
                 Mapping::Reserved {
                     offset: inode.sb().bytes_of(lblk),

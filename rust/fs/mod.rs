@@ -13,6 +13,7 @@
 //! | [`map`] | the block map: looking up and adding | `fs/ext2/inode.c` |
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
+//! | [`reserve`] | free blocks kept for the file that is being written | `fs/ext2/balloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
@@ -25,7 +26,8 @@
 //! 2. `invalidate_lock`: page faults and reads against truncate.
 //! 3. Folio locks (VFS, iomap).
 //! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 5. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
+//!    `s_rsv_window_lock`.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +44,7 @@ mod iomap;
 mod map;
 mod namei;
 mod options;
+mod reserve;
 mod super_block;
 mod truncate;
 mod xattr;

@@ -7,6 +7,7 @@ use super::{
     error::{self, At, OrReport},
     group, inode,
     options::{Errors, Live, Options},
+    reserve::Windows,
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -77,6 +78,8 @@ pub(crate) struct Space {
     pub(super) free_inodes: u64,
     /// Where the last directory at top level went (group).
     pub(super) last_dir_group: u32,
+    /// Free blocks that are kept for somebody.
+    pub(super) windows: Windows,
 }
 
 impl SuperData {
@@ -304,6 +307,13 @@ impl super_block::Operations for Notblk {
 
     fn delete_inode(inode: &Inode) {
         inode::delete(inode);
+    }
+
+    fn forget_inode(inode: &Inode) {
+        // Nobody else has it: there is no wait. `space` is held over allocations that do not reclaim.
+        if let Some(mut map) = inode.data().map.try_lock() {
+            map.close_window(inode);
+        }
     }
 
     fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {

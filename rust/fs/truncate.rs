@@ -39,6 +39,7 @@ pub(super) fn free_range_of(
         .unwrap_or(0)
         .saturating_mul(i64::from(inode.sb().data().geo.block_size() / 512));
     map.shrunk();
+    map.close_window(inode);
     if sectors != 0 {
         inode.add_sectors(sectors.saturating_neg());
         inode.mark_dirty();

@@ -388,6 +388,11 @@ void notblk_file_accessed(struct file *file)
 	file_accessed(file);
 }
 
+bool notblk_is_last_writer(const struct inode *inode, const struct file *file)
+{
+	return (file->f_mode & FMODE_WRITE) && atomic_read(&inode->i_writecount) == 1;
+}
+
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count)
 {
 	return generic_write_sync(iocb, count);

@@ -106,6 +106,7 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
 void notblk_file_accessed(struct file *file);
+bool notblk_is_last_writer(const struct inode *inode, const struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
 

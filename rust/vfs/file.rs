@@ -32,6 +32,11 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The last of those who had the file open for writing has closed it. C: `release`.
+    fn last_writer_gone(inode: &Inode<Self>)
+    where
+        Self: FileSystem;
+
     /// Changes the size of a regular file, within the limits VFS knows. C: `ext2_setsize`.
     fn setsize(inode: &Locked<Self, Exclusive>, size: u64) -> Result
     where
@@ -78,6 +83,7 @@ impl<T: FileSystem> Table<T> {
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(Self::mmap_prepare);
         ops.open = Some(Self::open);
+        ops.release = Some(Self::release);
         ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
         ops.splice_read = Some(bindings::filemap_splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
@@ -101,6 +107,19 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: the file is being opened: nobody else has it yet.
         unsafe {
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `release`: the last reference to the file is going.
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: by the contract. The file's own count as a writer goes after this call.
+        unsafe {
+            if bindings::notblk_is_last_writer(inode, file) {
+                T::last_writer_gone(Inode::from_raw(inode));
+            }
         }
         0
     }

@@ -675,6 +675,7 @@ impl<T: FileSystem> Slot<T> {
                 inode.ino()
             );
         }
+        T::forget_inode(inode);
         // SAFETY: as above. After this no buffer refers to the inode.
         unsafe {
             bindings::mmb_invalidate(inode.metadata_bhs());

@@ -134,6 +134,12 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The kernel forgets an inode, deleted or not: what is kept in memory for it goes. From memory reclaim too, so that it
+    /// waits for no lock that is held over an allocation which may reclaim. C: the rest of `evict_inode`.
+    fn forget_inode(inode: &Inode<Self>)
+    where
+        Self: FileSystem;
+
     /// Frees the number of such an inode, after the kernel has forgotten it. C: `ext2_free_inode`.
     fn free_ino(sb: &SuperBlock<Self>, ino: u64, was_dir: bool)
     where

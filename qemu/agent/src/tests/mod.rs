@@ -5,6 +5,7 @@
 //! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
+mod alloc;
 mod cross;
 mod damage;
 mod data;
@@ -97,6 +98,7 @@ fn all() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
+    tests.extend(alloc::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
