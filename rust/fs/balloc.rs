@@ -7,13 +7,14 @@
 use super::{
     error::{self, At, OrReport},
     group,
+    limits::available,
     reserve::{Owner, PIECE},
     super_block::Space,
     SuperBlock, Transaction,
 };
 use crate::{
     format::{bitmap, geometry::Geometry, group::RawGroupDesc},
-    vfs::{super_block::may_use_reserved, Buffer},
+    vfs::Buffer,
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -106,19 +107,6 @@ pub(super) fn allocate(
             ENOSPC
         }
     })
-}
-
-/// How many free blocks the caller may use: all but the reserved ones; all, where it may and `want` needs it. C:
-/// `ext4_has_free_clusters`.
-fn available(sb: &SuperBlock, space: &Space, want: u32) -> u64 {
-    let reserved = u64::from(sb.data().geo.reserved_blocks());
-    let common = space.free_blocks.saturating_sub(reserved);
-    // Not asked for without need: it is remembered of a task that it used a capability.
-    if common < u64::from(want) && common < space.free_blocks && may_use_reserved() {
-        space.free_blocks
-    } else {
-        common
-    }
 }
 
 /// How many blocks a write of `want` may count on, those for its indirect blocks aside: so that one that comes to the end of the

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`. All change by remount, at
-//! any time.
+//! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`, and those of [`super::limits`].
+//! These change by remount, at any time.
 
+use super::limits::Limits;
 use crate::{
     format::superblock,
     vfs::fs_context::{Log, Value},
@@ -24,6 +25,8 @@ pub(crate) struct Options {
     pub(super) fallback_delay_ms: u32,
     /// What to do about damage; `None`: as the superblock says.
     pub(super) errors: Option<Errors>,
+    /// Reserved blocks, groups, `statfs`. A mounted filesystem has them in [`super::limits::Live`].
+    pub(super) limits: Limits,
 }
 
 /// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
@@ -73,6 +76,7 @@ impl Default for Options {
             drain: true,
             fallback_delay_ms: 0,
             errors: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -80,6 +84,9 @@ impl Default for Options {
 impl Options {
     /// Takes one option. `Ok(false)`: not one of ours.
     pub(super) fn parse(&mut self, key: &[u8], value: Value<'_>, log: &Log) -> Result<bool> {
+        if self.limits.parse(key, &value, log)? {
+            return Ok(true);
+        }
         match (key, value) {
             (b"drain", Value::Text(b"on")) => self.drain = true,
             (b"drain", Value::Text(b"off")) => self.drain = false,
@@ -138,6 +145,7 @@ impl Live {
             drain: self.drain.load(Relaxed),
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
             errors: Errors::from_live(self.errors.load(Relaxed)),
+            limits: Limits::default(),
         }
     }
 }

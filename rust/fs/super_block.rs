@@ -5,7 +5,7 @@
 use super::{
     counters::Counters,
     error::{self, At, OrReport},
-    group, inode,
+    group, inode, limits,
     options::{Errors, Live, Options},
     reserve::Windows,
     Inode, Notblk, SuperBlock, Transaction,
@@ -51,6 +51,8 @@ pub(crate) struct SuperData {
     pub(super) geo: Geometry,
     /// Mount options.
     pub(super) options: Live,
+    /// Those about who may have how much.
+    pub(super) limits: limits::Live,
     /// Protects bitmaps, group descriptors, and the counts of what is free.
     #[pin]
     pub(super) space: Mutex<Space>,
@@ -65,7 +67,7 @@ pub(crate) struct SuperData {
     /// Damage has been seen since mount.
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
-    place: (u32, usize),
+    pub(super) place: (u32, usize),
     /// Features that forbid writing are present.
     read_only_only: bool,
 }
@@ -118,7 +120,10 @@ impl SuperData {
 
 impl super_block::Operations for Notblk {
     fn options(sb: &SuperBlock) -> Options {
-        sb.data().options.get()
+        Options {
+            limits: sb.data().limits.get(),
+            ..sb.data().options.get()
+        }
     }
 
     fn parse_option(
@@ -134,7 +139,8 @@ impl super_block::Operations for Notblk {
         sb: &mut crate::vfs::SuperBlock<Self, New>,
         options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
-        let raw = read_raw(sb)?;
+        let offset = options.limits.superblock_offset();
+        let raw = read_raw(sb, offset)?;
         let read_only_only = check_features(sb, &raw)?;
         let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|corrupt| {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
@@ -165,12 +171,10 @@ impl super_block::Operations for Notblk {
             (time::MIN, time_max),
         );
         sb.set_uuid(raw.uuid);
-        let space = group::count_free(sb, &geo)?;
-
-        let offset = superblock::SUPERBLOCK_OFFSET;
         let block_size = u64::from(geo.block_size());
-        // CAST: the superblock lies in block 0 or 1.
+        // CAST: `sb=` has 32 bits, and a block at least 1 KiB.
         let place = ((offset / block_size) as u32, (offset % block_size) as usize);
+        let space = group::count_free(sb, &geo, place.0)?;
         let state = raw.state.get();
         if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
             pr_warn!(
@@ -182,6 +186,7 @@ impl super_block::Operations for Notblk {
         KBox::try_pin_init(
             try_pin_init!(SuperData {
                 geo,
+                limits: limits::Live::new(&options.limits, &raw),
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
@@ -235,6 +240,7 @@ impl super_block::Operations for Notblk {
             _ => {}
         }
         data.options.set(options);
+        data.limits.set(&options.limits);
         Ok(())
     }
 
@@ -269,6 +275,11 @@ impl super_block::Operations for Notblk {
             let space = data.space.lock();
             (space.free_blocks, space.free_inodes)
         };
+        let overhead = if data.limits.minixdf() {
+            0
+        } else {
+            geo.overhead_blocks()
+        };
         let (buffer, off) = buffer(sb)?;
         let uuid: [u8; 16] = buffer
             .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
@@ -276,7 +287,7 @@ impl super_block::Operations for Notblk {
         Ok(StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
-            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(geo.overhead_blocks())),
+            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(overhead)),
             blocks_free,
             blocks_available: blocks_free.saturating_sub(u64::from(geo.reserved_blocks())),
             inodes: u64::from(geo.inodes_count()),
@@ -295,6 +306,7 @@ impl super_block::Operations for Notblk {
         if let Some(errors) = options.errors {
             seq_print!(m, ",errors={}", errors.name());
         }
+        sb.data().limits.show(m);
     }
 
     fn write_inode(inode: &Inode) -> Result {
@@ -321,11 +333,10 @@ impl super_block::Operations for Notblk {
     }
 }
 
-/// Reads the superblock before its block size is known, and checks the magic number.
-fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBlock> {
+/// Reads the superblock, at byte `offset` of the device, before its block size is known, and checks the magic number.
+fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, offset: u64) -> Result<RawSuperBlock> {
     let size = sb.set_min_blocksize(1024)?;
-    let offset = superblock::SUPERBLOCK_OFFSET;
-    // CAST: block 0 or 1, and a byte below the block size.
+    // CAST: `sb=` has 32 bits, and a block at least 1 KiB; a byte below the block size.
     let (block, off) = ((offset / size) as u32, (offset % size) as usize);
     let buffer = sb.bread(block).inspect_err(|_| {
         pr_err!(

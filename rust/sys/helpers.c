@@ -37,6 +37,16 @@ bool notblk_capable_resource(void)
 	return capable(CAP_SYS_RESOURCE);
 }
 
+bool notblk_fsuid_is(u32 uid)
+{
+	return uid_eq(make_kuid(&init_user_ns, uid), current_fsuid());
+}
+
+bool notblk_in_group(u32 gid)
+{
+	return in_group_p(make_kgid(&init_user_ns, gid));
+}
+
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
 {
 	return sb_bread(sb, block);
@@ -290,6 +300,11 @@ void notblk_inode_add_sectors(struct inode *inode, s64 sectors)
 	spin_lock(&inode->i_lock);
 	inode->i_blocks += sectors;
 	spin_unlock(&inode->i_lock);
+}
+
+void notblk_inode_take_group(struct inode *inode, const struct inode *dir)
+{
+	inode->i_gid = dir->i_gid;
 }
 
 bool notblk_inode_is_new(struct inode *inode)

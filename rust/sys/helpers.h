@@ -27,6 +27,10 @@ void __noreturn notblk_panic(void);
 /* linux/capability.h */
 bool notblk_capable_resource(void);
 
+/* linux/cred.h, by ids of the initial user namespace */
+bool notblk_fsuid_is(u32 uid);
+bool notblk_in_group(u32 gid);
+
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
 struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block);
@@ -82,6 +86,7 @@ s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec);
 void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
+void notblk_inode_take_group(struct inode *inode, const struct inode *dir);
 bool notblk_inode_is_new(struct inode *inode);
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode);

@@ -488,6 +488,17 @@ impl<'sb, T: FileSystem> New<'sb, T> {
         }
     }
 
+    /// After [`Self::init`]: the group is the directory's, and the mode what was asked for, set-group-id included. C: `GRPID` in
+    /// `ext2_new_inode`.
+    pub(crate) fn take_group(&mut self, parent: &Inode<T>, creation: &dir::Creation<'_>) {
+        let raw = self.inode.as_raw();
+        // SAFETY: valid, and exclusively ours while `I_NEW` is set; the parent is valid.
+        unsafe {
+            (*raw).i_mode = creation.mode();
+            bindings::notblk_inode_take_group(raw, parent.as_raw());
+        }
+    }
+
     /// Sets `i_size` in bytes.
     pub(crate) fn set_size(&mut self, size: u64) {
         self.inode.set_size_raw(size);

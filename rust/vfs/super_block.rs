@@ -489,10 +489,15 @@ impl Drop for IntWrite {
     }
 }
 
-/// Whether the calling task may use blocks that are reserved for root. C: `capable(CAP_SYS_RESOURCE)`.
-pub(crate) fn may_use_reserved() -> bool {
+/// Whether the calling task may use the reserved blocks: those of user `uid` may, members of group `gid` unless it is 0, and
+/// who has `CAP_SYS_RESOURCE`. C: `ext4_has_free_clusters`.
+pub(crate) fn may_use_reserved(uid: u32, gid: u32) -> bool {
     // SAFETY: always.
-    unsafe { bindings::notblk_capable_resource() }
+    unsafe {
+        bindings::notblk_fsuid_is(uid)
+            || (gid != 0 && bindings::notblk_in_group(gid))
+            || bindings::notblk_capable_resource()
+    }
 }
 
 /// Stops the machine, as `errors=panic` asks. C: `panic`.

@@ -428,6 +428,40 @@ impl Drop for Loop {
     }
 }
 
+/// Runs something in a thread of its own as another user, with some groups more than its own, and without any capability
+/// unless the user is root.
+///
+/// The kernel keeps ids by thread; the C library's functions, which change them in all, are not used.
+pub fn as_user<T: Send>(
+    uid: u32,
+    gid: u32,
+    more: &[u32],
+    run: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    let become_user = || {
+        let (uid, gid) = (u64::from(uid), u64::from(gid));
+        // SAFETY: the first call reads as many numbers as there are; the others take numbers alone. All three change this
+        // thread, which ends when `run` has returned.
+        let codes = unsafe {
+            [
+                libc::syscall(libc::SYS_setgroups, more.len(), more.as_ptr()),
+                libc::syscall(libc::SYS_setresgid, gid, gid, gid),
+                libc::syscall(libc::SYS_setresuid, uid, uid, uid),
+            ]
+        };
+        if codes.iter().any(|&code| code != 0) {
+            return Err(Error::last_os_error());
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| become_user().map(|()| run()));
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::other("the other user's thread panicked")))
+    })
+}
+
 /// `SYSLOG_ACTION_CONSOLE_LEVEL`
 const CONSOLE_LEVEL: libc::c_int = 8;
 

@@ -38,7 +38,7 @@ const PIECE: usize = 8192;
 /// Bytes that each has in the end.
 const LENGTH: usize = 4 << 20;
 /// In so many places such a file may lie. Piece by piece it would be 512.
-const EXTENTS: usize = 12;
+const EXTENTS: usize = 16;
 
 fn interleaved_buffered(env: &Env) -> Result<()> {
     interleaved(env, open_buffered)

@@ -15,6 +15,7 @@ mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod limits;
 mod model;
 mod module;
 mod mount;
@@ -99,6 +100,7 @@ fn all() -> Vec<Test> {
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(alloc::tests());
+    tests.extend(limits::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
