@@ -23,7 +23,7 @@ const ROOT_INO: u64 = 2;
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
+/// `ENOSPC`, `EDQUOT`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
 pub(super) fn new_inode<'a>(
     transaction: &Transaction<'_>,
     dir: &'a Inode,
@@ -31,6 +31,7 @@ pub(super) fn new_inode<'a>(
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
     let is_dir = creation.mode() & 0o170000 == 0o040000;
+    dir.quota_initialize()?;
     let ino = allocate(transaction, dir, is_dir)?;
     let mut new = match sb.new_inode(ino) {
         Ok(new) => new,
@@ -57,6 +58,7 @@ pub(super) fn new_inode<'a>(
     if sb.data().limits.grpid() {
         new.take_group(dir, creation);
     }
+    new.quota_charge_inode()?;
     Ok(new)
 }
 

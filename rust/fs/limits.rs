@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mount options about who may have how much: `resuid=`, `resgid=` (the reserved blocks), `grpid` and `nogrpid` (whose group a
-//! new file has), `minixdf` and `bsddf` (what `statfs` calls the size), and `sb=` (which copy of the superblock counts).
-//! All but `sb=` change by remount.
+//! new file has), `minixdf` and `bsddf` (what `statfs` calls the size), `usrquota`, `grpquota`, `quota` and `noquota` (see
+//! [`super::quota`]), and `sb=` (which copy of the superblock counts). All but `sb=` change by remount.
 
 use super::{super_block::Space, SuperBlock};
 use crate::{
     format::superblock::{RawSuperBlock, DEFM_BSDGROUPS},
     vfs::{
         fs_context::{Log, Value},
+        quota::Kind,
         super_block::may_use_reserved,
     },
 };
@@ -33,6 +34,12 @@ pub(super) struct Limits {
     grpid: Option<bool>,
     /// `statfs` counts the blocks that can never hold files.
     minixdf: bool,
+    /// Limits on what users have.
+    usrquota: bool,
+    /// Limits on what groups have.
+    grpquota: bool,
+    /// `noquota` was said, and nothing after it.
+    noquota: bool,
     /// Where the superblock is, in KiB.
     sb: Option<u32>,
 }
@@ -48,9 +55,27 @@ impl Limits {
             (b"nogrpid" | b"sysvgroups", Value::Flag) => self.grpid = Some(false),
             (b"minixdf", Value::Flag) => self.minixdf = true,
             (b"bsddf", Value::Flag) => self.minixdf = false,
+            (b"usrquota" | b"quota", Value::Flag) => {
+                self.usrquota = true;
+                self.noquota = false;
+            }
+            (b"grpquota", Value::Flag) => {
+                self.grpquota = true;
+                self.noquota = false;
+            }
+            (b"noquota", Value::Flag) => {
+                self.usrquota = false;
+                self.grpquota = false;
+                self.noquota = true;
+            }
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether no quota is wanted, in so many words.
+    pub(super) fn refuses_quotas(&self) -> bool {
+        self.noquota
     }
 
     /// Where to look for the superblock: bytes from the beginning of the device.
@@ -94,6 +119,8 @@ pub(crate) struct Live {
     resgid: Atomic<u32>,
     grpid: Atomic<bool>,
     minixdf: Atomic<bool>,
+    usrquota: Atomic<bool>,
+    grpquota: Atomic<bool>,
     sb: u32,
 }
 
@@ -111,6 +138,8 @@ impl Live {
             resgid: Atomic::new(defaults.resgid),
             grpid: Atomic::new(defaults.grpid),
             minixdf: Atomic::new(false),
+            usrquota: Atomic::new(false),
+            grpquota: Atomic::new(false),
             sb: limits.sb.unwrap_or(FIRST_SUPER),
         };
         live.set(limits);
@@ -127,6 +156,8 @@ impl Live {
         self.resgid.store(limits.resgid.unwrap_or(resgid), Relaxed);
         self.grpid.store(limits.grpid.unwrap_or(grpid), Relaxed);
         self.minixdf.store(limits.minixdf, Relaxed);
+        self.usrquota.store(limits.usrquota, Relaxed);
+        self.grpquota.store(limits.grpquota, Relaxed);
     }
 
     pub(super) fn get(&self) -> Limits {
@@ -135,6 +166,9 @@ impl Live {
             resgid: Some(self.resgid.load(Relaxed)),
             grpid: Some(self.grpid()),
             minixdf: self.minixdf(),
+            usrquota: self.quota(Kind::User),
+            grpquota: self.quota(Kind::Group),
+            noquota: false,
             sb: Some(self.sb),
         }
     }
@@ -149,13 +183,27 @@ impl Live {
         self.minixdf.load(Relaxed)
     }
 
+    /// Whether limits of a kind are to be kept.
+    pub(super) fn quota(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::User => self.usrquota.load(Relaxed),
+            Kind::Group => self.grpquota.load(Relaxed),
+        }
+    }
+
     /// In `/proc/mounts`: what differs from the superblock, as ext4 shows it.
     pub(super) fn show(&self, m: &SeqFile) {
         if self.sb != FIRST_SUPER {
             seq_print!(m, ",sb={}", self.sb);
         }
-        if self.minixdf() {
-            seq_print!(m, ",minixdf");
+        for (name, on) in [
+            ("minixdf", self.minixdf()),
+            ("usrquota", self.quota(Kind::User)),
+            ("grpquota", self.quota(Kind::Group)),
+        ] {
+            if on {
+                seq_print!(m, ",{name}");
+            }
         }
         if self.grpid() != self.defaults.grpid {
             seq_print!(m, ",{}", if self.grpid() { "grpid" } else { "nogrpid" });

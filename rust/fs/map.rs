@@ -8,6 +8,7 @@
 use super::{
     balloc::{self, Run},
     error::{At, OrReport},
+    quota,
     reserve::{Owner, Stream},
     Inode, SuperBlock, Transaction,
 };
@@ -38,6 +39,8 @@ pub(crate) struct BlockMap {
     /// File blocks (first, count) that the buffered write under way got for the folio it has locked. There is one such
     /// write at a time, by `i_rwsem`.
     fresh: Option<(u32, u32)>,
+    /// So many blocks are to be had for a buffered write that could not have all it wanted.
+    at_most: Option<u32>,
     /// The blocks kept for what is written next. Regular files only: a directory grows by a block now and then.
     stream: Stream,
 }
@@ -113,7 +116,7 @@ impl BlockMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `EFBIG`, `EIO`, `EUCLEAN`; nothing is left allocated.
+    /// `ENOSPC`, `EDQUOT`, `EFBIG`, `EIO`, `EUCLEAN`; nothing is left allocated.
     pub(super) fn allocate(
         &mut self,
         transaction: &Transaction<'_>,
@@ -152,20 +155,25 @@ impl BlockMap {
 
         let missing = path.depth.saturating_sub(1).saturating_sub(level);
         let goal = self.goal(inode, lblk, parent.as_ref(), offset(&path, level));
+        // CAST: at most three.
+        let indirect = missing as u32;
+        let charged = quota::charge(inode, indirect, holes)?;
         let goes_on = self.goes_on(lblk).is_some();
         let owner = inode.is_regular().then_some(Owner {
             ino: inode.ino(),
             stream: &mut self.stream,
             goes_on,
         });
-        let branch = Branch::allocate(transaction, owner, goal, missing, holes)?;
-        let top = match branch.link(transaction, inode, &path, level) {
-            Ok(top) => top,
-            Err(e) => {
+        let charge = u64::from(charged).saturating_add(u64::from(indirect));
+        let branch = Branch::allocate(transaction, owner, goal, missing, charged)
+            .inspect_err(|_| inode.quota_release(charge))?;
+        let top = branch
+            .link(transaction, inode, &path, level)
+            .inspect_err(|_| {
                 branch.free(transaction);
-                return Err(e);
-            }
-        };
+                inode.quota_release(charge);
+            })?;
+        inode.quota_release(u64::from(charged.saturating_sub(branch.data.count)));
         // The last step makes the branch reachable.
         let index = offset(&path, level);
         match parent {
@@ -191,9 +199,6 @@ impl BlockMap {
         self.last = lblk
             .checked_add(behind)
             .zip(branch.data.start.checked_add(behind));
-        // CAST: at most three.
-        let blocks = i64::from(branch.data.count).saturating_add(missing as i64);
-        inode.add_sectors(blocks.saturating_mul(i64::from(sb.data().geo.block_size() / 512)));
         inode.touch_ctime();
         inode.mark_dirty();
         transaction.clean_aliases(branch.data.start, branch.data.count);
@@ -252,6 +257,16 @@ impl BlockMap {
     /// Remembers what [`Self::take_fresh`] will want.
     pub(super) fn set_fresh(&mut self, lblk: u32, count: u32) {
         self.fresh = Some((lblk, count));
+    }
+
+    /// Remembers what [`Self::take_at_most`] will want.
+    pub(super) fn set_at_most(&mut self, count: u32) {
+        self.at_most = Some(count);
+    }
+
+    /// How many blocks the write under way may ask for next, where it has asked for too many.
+    pub(super) fn take_at_most(&mut self) -> u32 {
+        self.at_most.take().unwrap_or(u32::MAX)
     }
 
     /// What the write under way got for its folio.

@@ -17,6 +17,7 @@
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
+//! | [`quota`] | charging for blocks; quota files | `fs/ext4/super.c` |
 //! | [`limits`] | reserved blocks, groups of new files: mount options about them | `fs/ext4/balloc.c`, `super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
@@ -46,6 +47,7 @@ mod limits;
 mod map;
 mod namei;
 mod options;
+mod quota;
 mod reserve;
 mod super_block;
 mod truncate;

@@ -74,6 +74,7 @@ impl vfs::dir::Operations for Notblk {
     }
 
     fn link(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
+        dir.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let file_type = file_type(inode.mode());
         inode.inc_link()?;
@@ -85,6 +86,9 @@ impl vfs::dir::Operations for Notblk {
     }
 
     fn unlink(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
+        // Whoever cannot be told of what the inode gives back shall not delete it.
+        dir.quota_initialize()?;
+        inode.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let place = find(dir, name)?.ok_or(ENOENT)?;
         dir::remove(&transaction, dir, place)?;
@@ -97,6 +101,8 @@ impl vfs::dir::Operations for Notblk {
         if !dir::is_empty(inode)? {
             return Err(ENOTEMPTY);
         }
+        dir.quota_initialize()?;
+        inode.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let place = find(dir, name)?.ok_or(ENOENT)?;
         dir::remove(&transaction, dir, place)?;
@@ -114,6 +120,9 @@ impl vfs::dir::Operations for Notblk {
         inode: &Inode,
         target: Option<&Inode>,
     ) -> Result {
+        for changed in [Some(&**from.dir), Some(&**to.dir), Some(inode), target] {
+            changed.map_or(Ok(()), Inode::quota_initialize)?;
+        }
         let transaction = Transaction::start(inode.sb());
         let is_dir = inode.is_dir();
         let moves = from.dir.ino() != to.dir.ino();

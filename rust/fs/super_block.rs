@@ -7,6 +7,7 @@ use super::{
     error::{self, At, OrReport},
     group, inode, limits,
     options::{Errors, Live, Options},
+    quota,
     reserve::Windows,
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -68,6 +69,8 @@ pub(crate) struct SuperData {
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     pub(super) place: (u32, usize),
+    /// Inodes of the quota files for users and groups, with the feature `quota`.
+    pub(super) quota_files: Option<[u32; 2]>,
     /// Features that forbid writing are present.
     read_only_only: bool,
 }
@@ -195,6 +198,7 @@ impl super_block::Operations for Notblk {
                 writable: Atomic::new(false),
                 error: Atomic::new(false),
                 place,
+                quota_files: quota::hidden_files(&raw),
                 read_only_only,
             }? Error),
             GFP_KERNEL,
@@ -222,6 +226,10 @@ impl super_block::Operations for Notblk {
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
+        if options.limits.refuses_quotas() && sb.quota_loaded() {
+            pr_err!("({}): noquota while quotas are on\n", sb.id());
+            return Err(EINVAL);
+        }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state())?.sync()?;
@@ -368,6 +376,16 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     let ro_compat = features::unsupported_ro_compat(raw);
+    if !crate::vfs::quota::SUPPORTED && quota::hidden_files(raw).is_some() {
+        if !sb.is_read_only() {
+            pr_err!(
+                "({}): cannot mount read-write: this kernel has no quotas\n",
+                sb.id()
+            );
+            return Err(EINVAL);
+        }
+        return Ok(true);
+    }
     if ro_compat.is_empty() {
         return Ok(false);
     }

@@ -30,8 +30,7 @@ pub(super) fn release_block(transaction: &Transaction<'_>, inode: &Inode) {
             inode.ino()
         );
     }
-    let sectors = inode.sb().data().geo.block_size() / 512;
-    inode.add_sectors(-i64::from(sectors));
+    inode.quota_release(1);
 }
 
 fn try_release(transaction: &Transaction<'_>, inode: &Inode, block: u32) -> Result {

@@ -16,6 +16,7 @@
 #include <linux/mpage.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
+#include <linux/quotaops.h>
 #include <linux/random.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -34,3 +35,7 @@ const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_OD
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const unsigned int NOTBLK_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int NOTBLK_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
+const unsigned int NOTBLK_DQUOT_USAGE_ENABLED = DQUOT_USAGE_ENABLED;
+const unsigned int NOTBLK_DQUOT_LIMITS_ENABLED = DQUOT_LIMITS_ENABLED;
+const unsigned int NOTBLK_QTYPE_MASK_USR = QTYPE_MASK_USR;
+const unsigned int NOTBLK_QTYPE_MASK_GRP = QTYPE_MASK_GRP;

@@ -295,13 +295,6 @@ u64 notblk_i_blocks_read(struct inode *inode)
 	return sectors;
 }
 
-void notblk_inode_add_sectors(struct inode *inode, s64 sectors)
-{
-	spin_lock(&inode->i_lock);
-	inode->i_blocks += sectors;
-	spin_unlock(&inode->i_lock);
-}
-
 void notblk_inode_take_group(struct inode *inode, const struct inode *dir)
 {
 	inode->i_gid = dir->i_gid;
@@ -453,6 +446,109 @@ void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *op
 void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops)
 {
 	iomap_bio_readahead(rac, ops);
+}
+
+int notblk_dquot_initialize(struct inode *inode)
+{
+	return dquot_initialize(inode);
+}
+
+int notblk_dquot_alloc_block(struct inode *inode, s64 blocks)
+{
+	return dquot_alloc_block(inode, blocks);
+}
+
+void notblk_dquot_free_block(struct inode *inode, s64 blocks)
+{
+	dquot_free_block(inode, blocks);
+}
+
+int notblk_dquot_alloc_inode(struct inode *inode)
+{
+	return dquot_alloc_inode(inode);
+}
+
+void notblk_dquot_free_inode(struct inode *inode)
+{
+	dquot_free_inode(inode);
+}
+
+void notblk_dquot_drop(struct inode *inode)
+{
+	dquot_drop(inode);
+}
+
+int notblk_dquot_file_open(struct inode *inode, struct file *file)
+{
+	return dquot_file_open(inode, file);
+}
+
+bool notblk_is_quota_modification(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return is_quota_modification(idmap, inode, attr);
+}
+
+bool notblk_owner_needs_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return i_uid_needs_update(idmap, attr, inode) || i_gid_needs_update(idmap, attr, inode);
+}
+
+void notblk_owner_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	i_uid_update(idmap, attr, inode);
+	i_gid_update(idmap, attr, inode);
+}
+
+int notblk_dquot_transfer(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return dquot_transfer(idmap, inode, attr);
+}
+
+int notblk_dquot_quota_off(struct super_block *sb, int type)
+{
+	return dquot_disable(sb, type, DQUOT_USAGE_ENABLED | DQUOT_LIMITS_ENABLED);
+}
+
+int notblk_dquot_suspend(struct super_block *sb)
+{
+	return dquot_suspend(sb, -1);
+}
+
+int notblk_dquot_writeback_dquots(struct super_block *sb)
+{
+	return dquot_writeback_dquots(sb, -1);
+}
+
+bool notblk_sb_any_quota_loaded(struct super_block *sb)
+{
+	return sb_any_quota_loaded(sb);
+}
+
+bool notblk_sb_any_quota_suspended(struct super_block *sb)
+{
+	return sb_any_quota_suspended(sb);
+}
+
+void notblk_quota_set_sys_file(struct super_block *sb)
+{
+	sb_dqopt(sb)->flags |= DQUOT_QUOTA_SYS_FILE;
+}
+
+struct inode *notblk_quota_file(struct super_block *sb, int type)
+{
+	return sb_dqopt(sb)->files[type];
+}
+
+struct inode *notblk_quota_file_get(struct super_block *sb, int type)
+{
+	struct inode *inode = sb_dqopt(sb)->files[type];
+
+	return inode ? igrab(inode) : NULL;
+}
+
+struct inode *notblk_path_inode(const struct path *path)
+{
+	return d_inode(path->dentry);
 }
 
 void notblk_errorf(struct fs_context *fc, const char *message)

@@ -103,12 +103,12 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `open`.
-    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: the file is being opened: nobody else has it yet.
         unsafe {
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
+            bindings::notblk_dquot_file_open(inode, file)
         }
-        0
     }
 
     /// # Safety
@@ -201,6 +201,8 @@ impl<T: FileSystem> Table<T> {
                     to_pos((*attr).ia_size),
                 )
             };
+            // SAFETY: by the contract.
+            unsafe { inode.quota_setattr(idmap, attr) }?;
             if valid & bindings::ATTR_SIZE != 0 && size != inode.size() {
                 if !inode.is_regular() {
                     return Err(EINVAL);

@@ -50,6 +50,7 @@ pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 pub(crate) mod locked;
+pub(crate) mod quota;
 pub(crate) mod registration;
 pub(crate) mod super_block;
 pub(crate) mod transaction;
@@ -64,7 +65,13 @@ use kernel::prelude::*;
 
 /// A filesystem: its types, and the traits that become C's operation tables.
 pub(crate) trait FileSystem:
-    super_block::Operations + dir::Operations + file::Operations + iomap::Operations + Sized + 'static
+    super_block::Operations
+    + dir::Operations
+    + file::Operations
+    + iomap::Operations
+    + quota::Operations
+    + Sized
+    + 'static
 {
     /// What the mount options say (`fs_private` of `struct fs_context`).
     type Options: Default + Clone + Send + 'static;

@@ -5,7 +5,8 @@
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
 use super::{
-    buffer_head::Buffer, inode, inode_sync, registration::Registration, FileSystem, Inode, InodeRef,
+    buffer_head::Buffer, inode, inode_sync, quota, registration::Registration, FileSystem, Inode,
+    InodeRef,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
@@ -214,10 +215,20 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     /// Sets `SB_RDONLY` because the filesystem is damaged: whoever begins to write from now on gets `EROFS`. C: the same
     /// line in `ext2_error`.
     pub(crate) fn force_read_only(&self) {
+        self.set_read_only(true);
+    }
+
+    /// Sets or clears `SB_RDONLY`.
+    pub(super) fn set_read_only(&self, read_only: bool) {
         // SAFETY: valid by invariant; C changes `s_flags` without a lock of its own too.
         unsafe {
             let flags = &raw mut (*self.as_raw()).s_flags;
-            flags.write_volatile(flags.read_volatile() | bindings::NOTBLK_SB_RDONLY);
+            let rest = flags.read_volatile() & !bindings::NOTBLK_SB_RDONLY;
+            flags.write_volatile(if read_only {
+                rest | bindings::NOTBLK_SB_RDONLY
+            } else {
+                rest
+            });
         }
     }
 
@@ -359,6 +370,7 @@ impl<T: FileSystem> Table<T> {
         ops.alloc_inode = Some(inode::Slot::<T>::alloc_inode);
         ops.free_inode = Some(inode::Slot::<T>::free_inode);
         inode_sync::Table::<T>::add_to(&mut ops);
+        quota::Table::<T>::add_to(&mut ops);
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
@@ -380,6 +392,7 @@ impl<T: FileSystem> Table<T> {
         let ready = unsafe {
             (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
             (*sb).s_op = &Self::OPS;
+            quota::Table::<T>::set_up(sb);
             SuperBlock::<T>::from_raw(sb)
         };
         let root = T::root(ready)?;
@@ -391,7 +404,11 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: exclusively ours until the mount is complete.
         unsafe { (*sb).s_root = dentry };
         // Not before: without a root C does not call put_super.
-        T::begin(ready)
+        T::begin(ready)?;
+        if !ready.is_read_only() {
+            quota::Table::turn_on(ready)?;
+        }
+        Ok(())
     }
 
     /// # Safety
@@ -413,7 +430,9 @@ impl<T: FileSystem> Table<T> {
     /// Called by C for a superblock in state `Ready`.
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
         // SAFETY: by the contract.
-        T::put_super(unsafe { SuperBlock::<T>::from_raw(sb) });
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        sb.quotas_off();
+        T::put_super(sb);
     }
 
     /// # Safety
@@ -422,7 +441,12 @@ impl<T: FileSystem> Table<T> {
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
         // SAFETY: by the contract.
         let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
-        from_result(|| T::sync_fs(sb, wait != 0).map(|()| 0))
+        from_result(|| {
+            if !sb.is_read_only() {
+                sb.quotas_write()?;
+            }
+            T::sync_fs(sb, wait != 0).map(|()| 0)
+        })
     }
 
     /// # Safety

@@ -21,6 +21,7 @@ mod fs;
 mod host;
 mod kmsg;
 mod modules;
+mod quota;
 mod race;
 mod shell;
 mod suite;

@@ -20,6 +20,7 @@ mod model;
 mod module;
 mod mount;
 mod names;
+mod quota;
 mod regressions;
 mod tree;
 
@@ -101,6 +102,7 @@ fn all() -> Vec<Test> {
     tests.extend(full::tests());
     tests.extend(alloc::tests());
     tests.extend(limits::tests());
+    tests.extend(quota::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
