@@ -224,7 +224,6 @@ fn features_of_ext4_are_named() {
         "huge_file",
         "dir_nlink",
         "extra_isize",
-        "quota",
         "metadata_csum",
         "project",
         "verity",
