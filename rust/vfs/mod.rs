@@ -50,6 +50,10 @@ pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 pub(crate) mod locked;
+#[cfg_attr(
+    not(CONFIG_QUOTA),
+    allow(dead_code, reason = "what the library would ask, nobody asks")
+)]
 pub(crate) mod quota;
 pub(crate) mod registration;
 pub(crate) mod super_block;

@@ -195,8 +195,8 @@ impl<T: FileSystem> New<'_, T> {
     /// `EDQUOT`; the inode, which is then to be dropped, is no quota's business any more.
     pub(crate) fn quota_charge_inode(&mut self) -> Result {
         let inode: &Inode<T> = self;
-        // SAFETY: valid by invariant.
         let charged = inode.quota_initialize().and_then(|()| {
+            // SAFETY: valid by invariant.
             to_result(unsafe { bindings::notblk_dquot_alloc_inode(inode.as_raw()) })
         });
         charged.inspect_err(|_| {
@@ -217,10 +217,9 @@ impl<T: FileSystem> SuperBlock<T> {
     fn quota_off(&self, kind: Kind) -> Result {
         let raw = self.as_raw();
         // SAFETY: valid by invariant.
-        let file =
-            core::ptr::NonNull::new(unsafe { bindings::notblk_quota_file_get(raw, kind.raw()) });
+        let file = unsafe { bindings::notblk_quota_file_get(raw, kind.raw()) };
         // SAFETY: a reference of our own, to an inode of this superblock.
-        let file = file.map(|file| unsafe { InodeRef::<T>::from_raw(file.as_ptr()) });
+        let file = (!file.is_null()).then(|| unsafe { InodeRef::<T>::from_raw(file) });
         // SAFETY: valid by invariant, and s_umount is held.
         to_result(unsafe { bindings::notblk_dquot_quota_off(raw, kind.raw()) })?;
         if let Some(file) = file {
