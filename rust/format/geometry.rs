@@ -200,13 +200,27 @@ impl Geometry {
 
     /// Group of inode `ino`, and its index in there. Only the root and ordinary inodes have one.
     pub fn inode_group(&self, ino: u32) -> Result<(u32, u32), Corrupt> {
-        if (ino != ROOT_INO && ino < self.first_ino) || ino > self.inodes_count {
-            return Err(Corrupt::InodeNumber {
-                ino,
-                inodes_count: self.inodes_count,
-            });
+        if ino != ROOT_INO && ino < self.first_ino {
+            return Err(self.bad_inode(ino));
         }
-        Ok(num::div_rem(ino.saturating_sub(1), self.inodes_per_group))
+        self.any_inode_group(ino)
+    }
+
+    /// As [`Self::inode_group`], for reserved inodes too: those that the superblock names, and no directory.
+    pub fn any_inode_group(&self, ino: u32) -> Result<(u32, u32), Corrupt> {
+        match ino.checked_sub(1) {
+            Some(index) if ino <= self.inodes_count => {
+                Ok(num::div_rem(index, self.inodes_per_group))
+            }
+            _ => Err(self.bad_inode(ino)),
+        }
+    }
+
+    fn bad_inode(&self, ino: u32) -> Corrupt {
+        Corrupt::InodeNumber {
+            ino,
+            inodes_count: self.inodes_count,
+        }
     }
 
     /// Block and offset of the inode at `index` of the table that begins at block `inode_table`.

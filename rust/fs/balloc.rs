@@ -8,12 +8,14 @@ use super::{
     discard,
     error::{self, At, OrReport},
     group,
+    limits::available,
+    reserve::{Owner, PIECE},
     super_block::Space,
     SuperBlock, Transaction,
 };
 use crate::{
     format::{bitmap, geometry::Geometry, group::RawGroupDesc},
-    vfs::{super_block::may_use_reserved, Buffer},
+    vfs::Buffer,
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -27,36 +29,75 @@ pub(super) struct Run {
     pub(super) count: u32,
 }
 
-/// Allocates up to `want` consecutive blocks, near `goal` if there is room.
+/// How to look for a place.
+#[derive(Clone, Copy)]
+struct Search {
+    /// The first block wanted, which is taken however few follow it.
+    goal: u32,
+    /// The most blocks to take.
+    want: u32,
+    /// Elsewhere: the fewest that are free in one place, whether they are wanted now or later.
+    room: u32,
+    /// Whose windows are no obstacle; `None`: nobody's is.
+    windows: Option<Heed>,
+}
+
+/// Others' windows are left alone; the inode's own, if it has one, is not.
+#[derive(Clone, Copy)]
+struct Heed(Option<u64>);
+
+/// Allocates up to `want` consecutive blocks, near `goal` if there is room. `owner` has a window for what it will want next;
+/// who has none leaves those of others alone all the same.
 ///
 /// # Errors
 ///
-/// `ENOSPC`, with nothing changed; `EUCLEAN`, `EIO`.
-pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> Result<Run> {
+/// `ENOSPC`, `EUCLEAN`, `EIO`; nothing is changed.
+pub(super) fn allocate(
+    transaction: &Transaction<'_>,
+    goal: u32,
+    want: u32,
+    owner: Option<&mut Owner<'_>>,
+) -> Result<Run> {
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
     let mut space = data.space.lock();
-    let reserved = if may_use_reserved() {
-        0
-    } else {
-        u64::from(geo.reserved_blocks())
-    };
-    let available = space.free_blocks.saturating_sub(reserved);
+    let want = want.max(1);
+    let available = available(sb, &space, want);
     if available == 0 {
         return Err(ENOSPC);
     }
     // CAST: not above `want`.
-    let want = u64::from(want.max(1)).min(available) as u32;
-
+    let want = u64::from(want).min(available) as u32;
     let goal = geo.check_data_block(goal).unwrap_or(geo.first_data_block());
     let (first_group, goal_bit) = geo.block_group(goal).or_report(sb, At::Goal(goal))?;
-    // From the goal to the end of its group, then the other groups, then the goal's group from its beginning.
-    for n in 0..=geo.group_count() {
-        let group = wrap(first_group, n, geo.group_count());
-        let from = if n == 0 { goal_bit } else { 0 };
-        if let Some(run) = in_group(transaction, &mut space, group, from, want)? {
-            return Ok(run);
+    let heed = Heed(owner.as_ref().map(|owner| owner.ino));
+    let groups = geo.group_count();
+    let piece = want.min(PIECE);
+    let room = owner.as_ref().map_or(piece, |owner| owner.room(want));
+    // From the goal to the end of its group, a place with room for more; then anything, from the goal on and through the other
+    // groups and back to the beginning of the first; at last, what is kept for others.
+    for (room, windows, rounds) in [
+        (room, Some(heed), 0),
+        (piece, Some(heed), 0),
+        (1, Some(heed), groups),
+        (1, None, groups),
+    ] {
+        let search = Search {
+            goal,
+            want,
+            room,
+            windows,
+        };
+        for n in 0..=rounds {
+            let group = wrap(first_group, n, groups);
+            let from = if n == 0 { goal_bit } else { 0 };
+            if let Some(run) = in_group(transaction, &mut space, group, from, search)? {
+                if let Some(owner) = owner {
+                    space.windows.advance(owner, run, geo.blocks_count());
+                }
+                return Ok(run);
+            }
         }
     }
     // The counts promised blocks that the bitmaps do not have.
@@ -69,25 +110,23 @@ pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> R
     })
 }
 
-/// How many blocks a write may count on, those for its indirect blocks aside: so that one that comes to the end of the
+/// How many blocks a write of `want` may count on, those for its indirect blocks aside: so that one that comes to the end of the
 /// space asks for what there is, and is short, rather than fail as a whole.
 ///
 /// # Errors
 ///
 /// `ENOSPC` where there is nothing.
-pub(super) fn expect(sb: &SuperBlock) -> Result<u32> {
-    let data = sb.data();
-    let reserved = if may_use_reserved() {
-        0
-    } else {
-        u64::from(data.geo.reserved_blocks())
+pub(super) fn expect(sb: &SuperBlock, want: u32) -> Result<u32> {
+    let available = {
+        let space = sb.data().space.lock();
+        available(sb, &space, want)
     };
-    let available = data.space.lock().free_blocks.saturating_sub(reserved);
     if available == 0 {
         return Err(ENOSPC);
     }
     let indirect = available.min(4).saturating_sub(1);
-    Ok(u32::try_from(available.saturating_sub(indirect)).unwrap_or(u32::MAX))
+    let most = available.saturating_sub(indirect);
+    Ok(u32::try_from(most).unwrap_or(u32::MAX).min(want))
 }
 
 /// `base + n` in a ring of `len`: the next groups from one on, and around.
@@ -102,31 +141,61 @@ fn in_group(
     space: &mut Space,
     group: u32,
     from: u32,
-    want: u32,
+    search: Search,
 ) -> Result<Option<Run>> {
     let sb = transaction.sb();
-    let geo = &sb.data().geo;
-    let desc = group::read(sb, group)?;
-    if desc.free_blocks_count.get() == 0 {
+    let desc = group::open(sb, group)?;
+    if u32::from(desc.get().free_blocks_count.get()) < search.room {
         return Ok(None);
     }
-    let bits = geo.group_blocks(group);
-    let at = At::BlockBitmap(group);
-    let buffer = read_bitmap(sb, group, &desc)?;
-    let Some(bit) = bitmap::find_zero(&buffer, from, bits).or_report(sb, at)? else {
+    let buffer = read_bitmap(sb, group, desc.get())?;
+    let Some((bit, count)) = find(sb, space, group, &buffer, from, search)? else {
         return Ok(None);
     };
-    let run =
-        bitmap::zero_run(&buffer, bit, bits.min(bit.saturating_add(want))).or_report(sb, at)?;
-    let run = Run {
-        start: geo.group_first_block(group).saturating_add(bit),
-        count: run,
-    };
+    let desc = desc.write(transaction);
     let mut access = transaction.write(buffer);
-    bitmap::set_run(&mut access, bit, run.count).or_report(sb, at)?;
+    bitmap::set_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
     access.dirty();
-    change_free(transaction, space, group, -i64::from(run.count))?;
-    Ok(Some(run))
+    change_free(desc, space, -i64::from(count));
+    Ok(Some(Run {
+        start: sb.data().geo.group_first_block(group).saturating_add(bit),
+        count,
+    }))
+}
+
+/// Looks for a run in a bitmap, from bit `from` on: its first bit, and how many.
+fn find(
+    sb: &SuperBlock,
+    space: &Space,
+    group: u32,
+    bitmap: &Buffer<'_>,
+    mut from: u32,
+    search: Search,
+) -> Result<Option<(u32, u32)>> {
+    let geo = &sb.data().geo;
+    let (first, bits) = (geo.group_first_block(group), geo.group_blocks(group));
+    let at = At::BlockBitmap(group);
+    while from < bits {
+        let Some(bit) = bitmap::find_zero(bitmap, from, bits).or_report(sb, at)? else {
+            return Ok(None);
+        };
+        let block = first.saturating_add(bit);
+        let mut end = bits.min(bit.saturating_add(search.want.max(search.room)));
+        if let Some(Heed(ino)) = search.windows {
+            let open = space.windows.skip(block, ino);
+            if open != block {
+                from = open.saturating_sub(first);
+                continue;
+            }
+            end = end.min(space.windows.limit(block, ino).saturating_sub(first));
+        }
+        let count = bitmap::zero_run(bitmap, bit, end).or_report(sb, at)?;
+        if count >= search.room || block == search.goal {
+            return Ok(Some((bit, count.min(search.want))));
+        }
+        from = bit.saturating_add(count);
+    }
+    Ok(None)
 }
 
 /// Reads a group's bitmap, which must at least know that the group's metadata is in use. C: `ext2_valid_block_bitmap`.
@@ -168,13 +237,13 @@ fn touches_metadata(geo: &Geometry, desc: &RawGroupDesc, run: Run) -> bool {
 }
 
 /// Keeps descriptor and sum in step with a bitmap. `by` is below zero when blocks are taken.
-fn change_free(transaction: &Transaction<'_>, space: &mut Space, group: u32, by: i64) -> Result {
+fn change_free(desc: group::Access<'_, '_>, space: &mut Space, by: i64) {
     space.free_blocks = space.free_blocks.saturating_add_signed(by);
-    group::update(transaction, group, |desc| {
+    desc.change(|desc| {
         let count = i64::from(desc.free_blocks_count.get()).saturating_add(by);
         // CAST: clamped.
         desc.free_blocks_count = U16::new(count.clamp(0, i64::from(u16::MAX)) as u16);
-    })
+    });
 }
 
 /// Frees a run.
@@ -206,10 +275,10 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
             .block_group(run.start)
             .or_report(sb, At::Freeing(run.start))?;
         let count = run.count.min(geo.group_blocks(group).saturating_sub(bit));
-        let desc = group::read(sb, group)?;
+        let desc = group::open(sb, group)?;
         if touches_metadata(
             geo,
-            &desc,
+            desc.get(),
             Run {
                 start: run.start,
                 count,
@@ -220,10 +289,12 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
                 fmt!("freeing metadata at block {}", run.start),
             ));
         }
-        let mut access = transaction.write(read_bitmap(sb, group, &desc)?);
+        let buffer = read_bitmap(sb, group, desc.get())?;
+        let desc = desc.write(transaction);
+        let mut access = transaction.write(buffer);
         bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
         access.dirty();
-        change_free(transaction, &mut space, group, i64::from(count))?;
+        change_free(desc, &mut space, i64::from(count));
         discard::freed(
             sb,
             Run {

@@ -44,6 +44,10 @@ impl file::Operations for Notblk {
         Ok(())
     }
 
+    fn last_writer_gone(inode: &Inode) {
+        inode.data().map.lock().close_window(inode);
+    }
+
     fn setsize(inode: &Locked<Exclusive>, size: u64) -> Result {
         set_size(inode, size)
     }

@@ -6,7 +6,7 @@ use super::{inode as our_inode, Inode, Locked, Notblk};
 use crate::{
     format::inode as disk,
     vfs::{
-        errno::EOPNOTSUPP, fileattr, shutdown::Operations as _, super_block::may_use_reserved,
+        errno::EOPNOTSUPP, fileattr, shutdown::Operations as _, super_block::capable_resource,
         Exclusive,
     },
 };
@@ -72,7 +72,7 @@ fn check(old: u32, new: u32) -> Result {
     }
     let changed = old ^ new;
     // CAP_SYS_RESOURCE, which blocks that are reserved ask for too.
-    if changed & disk::FL_JOURNAL_DATA != 0 && !may_use_reserved() {
+    if changed & disk::FL_JOURNAL_DATA != 0 && !capable_resource() {
         return Err(EPERM);
     }
     let both = |one, other| new & one != 0 && old & other != 0;

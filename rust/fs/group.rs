@@ -4,28 +4,43 @@
 
 use super::{
     error::{At, OrReport},
+    reserve::Windows,
     super_block::Space,
     Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
         block::{Block, BlockMut},
+        corrupt::Corrupt,
         geometry::Geometry,
         group::RawGroupDesc,
     },
-    vfs::{errno::EUCLEAN, super_block::New, Buffer},
+    vfs::{errno::EUCLEAN, super_block::New, transaction::WriteAccess, Buffer},
 };
 use kernel::prelude::*;
 
-/// Checks all descriptors and adds up what is free. C: `ext2_check_descriptors`, `ext2_count_free_blocks`.
+/// Block and byte of a group's descriptor, where the superblock lies in block `super_block`: behind the copy of the superblock
+/// that is in use. C: `descriptor_loc`.
+fn place(geo: &Geometry, super_block: u32, group: u32) -> Result<(u32, usize), Corrupt> {
+    let (block, off) = geo.group_desc_at(group)?;
+    let block = block
+        .saturating_sub(geo.first_data_block())
+        .saturating_add(super_block);
+    Ok((block, off))
+}
+
+/// Checks all descriptors, behind the superblock in block `super_block`, and adds up what is free. C:
+/// `ext2_check_descriptors`, `ext2_count_free_blocks`.
 pub(super) fn count_free(
     sb: &crate::vfs::SuperBlock<Notblk, New>,
     geo: &Geometry,
+    super_block: u32,
 ) -> Result<Space> {
     let mut space = Space {
         free_blocks: 0,
         free_inodes: 0,
         last_dir_group: 0,
+        windows: Windows::new(),
     };
     let refuse = |group: u32, corrupt| {
         pr_err!("({}): cannot mount: group {group}: {corrupt}\n", sb.id());
@@ -33,7 +48,7 @@ pub(super) fn count_free(
     };
     let mut cached: Option<(u32, Buffer<'_>)> = None;
     for group in 0..geo.group_count() {
-        let (block, off) = geo.group_desc_at(group).map_err(|c| refuse(group, c))?;
+        let (block, off) = place(geo, super_block, group).map_err(|c| refuse(group, c))?;
         let buffer = match cached.take() {
             Some((at, buffer)) if at == block => buffer,
             _ => sb.bread(block).inspect_err(|_| {
@@ -56,31 +71,59 @@ pub(super) fn count_free(
     Ok(space)
 }
 
-/// The descriptor of a group, checked: the block device may have been written to since mount.
-pub(super) fn read(sb: &SuperBlock, group: u32) -> Result<RawGroupDesc> {
-    let geo = &sb.data().geo;
-    let (block, off) = geo.group_desc_at(group).or_report(sb, At::Group(group))?;
-    let desc: RawGroupDesc = sb.bread(block)?.get(off).or_report(sb, At::Group(group))?;
-    desc.check(geo, group).or_report(sb, At::Group(group))?;
-    Ok(desc)
+/// A group's descriptor, and the buffer that it stands in.
+pub(super) struct Descriptor<'sb> {
+    buffer: Buffer<'sb>,
+    off: usize,
+    desc: RawGroupDesc,
 }
 
-/// Changes the counts in a group's descriptor. `SuperData::space` is held.
-pub(super) fn update(
-    transaction: &Transaction<'_>,
-    group: u32,
-    change: impl FnOnce(&mut RawGroupDesc),
-) -> Result {
-    let sb = transaction.sb();
-    let (block, off) = sb
-        .data()
-        .geo
-        .group_desc_at(group)
-        .or_report(sb, At::Group(group))?;
-    let mut access = transaction.write(sb.bread(block)?);
-    let mut desc: RawGroupDesc = access.get(off).or_report(sb, At::Group(group))?;
-    change(&mut desc);
-    access.put(off, &desc).or_report(sb, At::Group(group))?;
-    access.dirty();
-    Ok(())
+/// The same, to be changed.
+pub(super) struct Access<'t, 'sb> {
+    access: WriteAccess<'t, 'sb>,
+    off: usize,
+    desc: RawGroupDesc,
+}
+
+/// Reads a group's descriptor, and checks it: the block device may have been written to since mount.
+pub(super) fn open(sb: &SuperBlock, group: u32) -> Result<Descriptor<'_>> {
+    let data = sb.data();
+    let geo = &data.geo;
+    let at = At::Group(group);
+    let (block, off) = place(geo, data.place.0, group).or_report(sb, at)?;
+    let buffer = sb.bread(block)?;
+    let desc: RawGroupDesc = buffer.get(off).or_report(sb, at)?;
+    desc.check(geo, group).or_report(sb, at)?;
+    Ok(Descriptor { buffer, off, desc })
+}
+
+/// The descriptor alone.
+pub(super) fn read(sb: &SuperBlock, group: u32) -> Result<RawGroupDesc> {
+    open(sb, group).map(|descriptor| descriptor.desc)
+}
+
+impl<'sb> Descriptor<'sb> {
+    /// What it says.
+    pub(super) fn get(&self) -> &RawGroupDesc {
+        &self.desc
+    }
+
+    /// Write access. Whoever changes a bitmap has this first, so that the count can follow: between the two nothing may fail.
+    pub(super) fn write<'t>(self, transaction: &'t Transaction<'sb>) -> Access<'t, 'sb> {
+        Access {
+            access: transaction.write(self.buffer),
+            off: self.off,
+            desc: self.desc,
+        }
+    }
+}
+
+impl Access<'_, '_> {
+    /// Changes the counts. `SuperData::space` is held.
+    pub(super) fn change(mut self, change: impl FnOnce(&mut RawGroupDesc)) {
+        change(&mut self.desc);
+        // It was read from there: there is room.
+        let _ = self.access.put(self.off, &self.desc);
+        self.access.dirty();
+    }
 }

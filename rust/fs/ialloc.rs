@@ -26,7 +26,7 @@ const ROOT_INO: u64 = 2;
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
+/// `ENOSPC`, `EDQUOT`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
 pub(super) fn new_inode<'a>(
     transaction: &Transaction<'_>,
     dir: &'a Inode,
@@ -35,6 +35,7 @@ pub(super) fn new_inode<'a>(
     let sb = dir.sb();
     Notblk::check_alive(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
+    dir.quota_initialize()?;
     let ino = allocate(transaction, dir, is_dir)?;
     let mut new = match sb.new_inode(ino) {
         Ok(new) => new,
@@ -50,6 +51,10 @@ pub(super) fn new_inode<'a>(
     let inherited = mask_flags(creation.mode(), dir.data().disk.lock().flags & FL_INHERITED);
     new.init(dir, creation, inode::vfs_flags(inherited));
     inode::init_new(&mut new, inherited);
+    if sb.data().limits.grpid() {
+        new.take_group(dir, creation);
+    }
+    new.quota_charge_inode()?;
     // From here on the inode may have a block, which goes with `new` where this fails.
     acl::init(transaction, &mut new, dir)?;
     new.init_security(dir, creation)?;
@@ -72,11 +77,11 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
     };
     for n in 0..geo.group_count() {
         let group = balloc::wrap(first, n, geo.group_count());
-        let desc = group::read(sb, group)?;
-        if desc.free_inodes_count.get() == 0 {
+        let desc = group::open(sb, group)?;
+        if desc.get().free_inodes_count.get() == 0 {
             continue;
         }
-        let buffer = sb.bread(desc.inode_bitmap.get())?;
+        let buffer = sb.bread(desc.get().inode_bitmap.get())?;
         let at = At::InodeBitmap(group);
         // The first inodes of the first group are reserved, and marked so by mke2fs; a bitmap that says otherwise is wrong.
         let from = if group == 0 {
@@ -90,16 +95,17 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
             continue;
         };
         let ino = geo.ino(group, index).or_report(sb, at)?;
+        let desc = desc.write(transaction);
         let mut access = transaction.write(buffer);
         bitmap::set_run(&mut access, index, 1).or_report(sb, at)?;
         access.dirty();
         space.free_inodes = space.free_inodes.saturating_sub(1);
-        group::update(transaction, group, |desc| {
+        desc.change(|desc| {
             desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_sub(1));
             if is_dir {
                 desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_add(1));
             }
-        })?;
+        });
         return Ok(u64::from(ino));
     }
     error::report(
@@ -185,15 +191,18 @@ fn try_free(sb: &SuperBlock, ino: u64, was_dir: bool) -> Result {
             .or_report(sb, At::Inode(u64::from(ino)))
     })?;
     let mut space = data.space.lock();
-    let desc = group::read(sb, group)?;
-    let mut access = transaction.write(sb.bread(desc.inode_bitmap.get())?);
+    let desc = group::open(sb, group)?;
+    let buffer = sb.bread(desc.get().inode_bitmap.get())?;
+    let desc = desc.write(&transaction);
+    let mut access = transaction.write(buffer);
     bitmap::clear_run(&mut access, index, 1).or_report(sb, At::InodeBitmap(group))?;
     access.dirty();
     space.free_inodes = space.free_inodes.saturating_add(1);
-    group::update(&transaction, group, |desc| {
+    desc.change(|desc| {
         desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_add(1));
         if was_dir {
             desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_sub(1));
         }
-    })
+    });
+    Ok(())
 }

@@ -75,7 +75,7 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
     let at = At::Inode(ino);
     let short =
         u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
-    let (group, index) = geo.inode_group(short).or_report(sb, at)?;
+    let (group, index) = geo.any_inode_group(short).or_report(sb, at)?;
     let desc = group::read(sb, group)?;
     let (block, off) = geo
         .inode_at(desc.inode_table.get(), index)
@@ -89,6 +89,16 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
 ///
 /// `ESTALE` for one that has been deleted; `EUCLEAN` for one that is damaged; `EIO`, `ENOMEM`.
 pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    let short = u32::try_from(ino).unwrap_or(u32::MAX);
+    sb.data()
+        .geo
+        .inode_group(short)
+        .or_report(sb, At::Inode(ino))?;
+    iget_hidden(sb, ino)
+}
+
+/// As [`iget`], for a reserved inode that the superblock names. C: `EXT4_IGET_SPECIAL`.
+pub(super) fn iget_hidden(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
     match sb.iget_locked(ino)? {
         Iget::Cached(inode) => Ok(inode),
         Iget::New(new) => load(new, Links::Some),

@@ -47,7 +47,7 @@ impl iomap::Operations for Notblk {
         if !flags.is_direct() && !flags.is_fault() {
             // Readers may look as soon as a block has a place, so a buffered write gets its blocks when it has locked the
             // folio that they belong to, and no earlier.
-            let count = holes.min(balloc::expect(inode.sb())?);
+            let count = balloc::expect(inode.sb(), holes.min(map.take_at_most()))?;
             return Ok((
                 Mapping::Reserved {
                     offset: inode.sb().bytes_of(lblk),
@@ -107,14 +107,15 @@ impl iomap::Operations for Notblk {
             match map.allocate(&transaction, inode, next, count.saturating_sub(done)) {
                 Ok(run) => done = done.saturating_add(run.count),
                 Err(e) => {
-                    drop(map);
-                    truncate::free_range(
-                        &transaction,
-                        inode,
-                        lblk,
-                        u64::from(lblk).saturating_add(u64::from(done)),
-                    );
-                    return Err(e);
+                    let end = u64::from(lblk).saturating_add(u64::from(done));
+                    truncate::free_range_of(&transaction, inode, &mut map, lblk, end);
+                    if done == 0 {
+                        return Err(e);
+                    }
+                    // The folio cannot have all of its blocks. The map has changed, so iomap asks again, and gets less: what
+                    // there is room for is written, as a folio of one block would have been.
+                    map.set_at_most(done);
+                    return Ok(None);
                 }
             }
         }

@@ -8,6 +8,8 @@
 use super::{
     balloc::{self, Run},
     error::{At, OrReport},
+    quota,
+    reserve::{Owner, Stream},
     Inode, SuperBlock, Transaction,
 };
 use crate::{
@@ -37,6 +39,10 @@ pub(crate) struct BlockMap {
     /// File blocks (first, count) that the buffered write under way got for the folio it has locked. There is one such
     /// write at a time, by `i_rwsem`.
     fresh: Option<(u32, u32)>,
+    /// So many blocks are to be had for a buffered write that could not have all it wanted.
+    at_most: Option<u32>,
+    /// The blocks kept for what is written next. Regular files only: a directory grows by a block now and then.
+    stream: Stream,
 }
 
 /// What the map says of a file block.
@@ -58,11 +64,9 @@ pub(super) enum Reads {
 }
 
 impl BlockMap {
+    /// Of an inode that has just been read.
     pub(super) fn set(&mut self, block: [U32; N_BLOCKS]) {
-        *self = Self {
-            block,
-            ..Self::default()
-        };
+        self.block = block;
     }
 
     pub(super) fn raw(&self) -> [U32; N_BLOCKS] {
@@ -112,7 +116,7 @@ impl BlockMap {
     ///
     /// # Errors
     ///
-    /// `ENOSPC`, `EFBIG`, `EIO`, `EUCLEAN`; nothing is left allocated.
+    /// `ENOSPC`, `EDQUOT`, `EFBIG`, `EIO`, `EUCLEAN`; nothing is left allocated.
     pub(super) fn allocate(
         &mut self,
         transaction: &Transaction<'_>,
@@ -150,15 +154,26 @@ impl BlockMap {
         }
 
         let missing = path.depth.saturating_sub(1).saturating_sub(level);
-        let goal = self.goal(inode, lblk, parent.as_ref());
-        let branch = Branch::allocate(transaction, goal, missing, holes)?;
-        let top = match branch.link(transaction, inode, &path, level) {
-            Ok(top) => top,
-            Err(e) => {
+        let goal = self.goal(inode, lblk, parent.as_ref(), offset(&path, level));
+        // CAST: at most three.
+        let indirect = missing as u32;
+        let charged = quota::charge(inode, indirect, holes)?;
+        let goes_on = self.goes_on(lblk).is_some();
+        let owner = inode.is_regular().then_some(Owner {
+            ino: inode.ino(),
+            stream: &mut self.stream,
+            goes_on,
+        });
+        let charge = u64::from(charged).saturating_add(u64::from(indirect));
+        let branch = Branch::allocate(transaction, owner, goal, missing, charged)
+            .inspect_err(|_| inode.quota_release(charge))?;
+        let top = branch
+            .link(transaction, inode, &path, level)
+            .inspect_err(|_| {
                 branch.free(transaction);
-                return Err(e);
-            }
-        };
+                inode.quota_release(charge);
+            })?;
+        inode.quota_release(u64::from(charged.saturating_sub(branch.data.count)));
         // The last step makes the branch reachable.
         let index = offset(&path, level);
         match parent {
@@ -184,22 +199,35 @@ impl BlockMap {
         self.last = lblk
             .checked_add(behind)
             .zip(branch.data.start.checked_add(behind));
-        // CAST: at most three.
-        let blocks = i64::from(branch.data.count).saturating_add(missing as i64);
-        inode.add_sectors(blocks.saturating_mul(i64::from(sb.data().geo.block_size() / 512)));
         inode.touch_ctime();
         inode.mark_dirty();
         transaction.clean_aliases(branch.data.start, branch.data.count);
         Ok(branch.data)
     }
 
-    /// Where new blocks should be: behind the last one, else near the pointers, else near the inode. C:
-    /// `ext2_find_goal`.
-    fn goal(&self, inode: &Inode, lblk: u32, parent: Option<&Buffer<'_>>) -> u32 {
-        if let Some((last_lblk, last_block)) = self.last {
-            if last_lblk.checked_add(1) == Some(lblk) {
-                return last_block.saturating_add(1);
-            }
+    /// The block allocated last, if `lblk` is the file block behind it.
+    fn goes_on(&self, lblk: u32) -> Option<u32> {
+        self.last
+            .filter(|(last, _)| last.checked_add(1) == Some(lblk))
+            .map(|(_, block)| block)
+    }
+
+    /// Where new blocks should be: behind the last one, else behind what precedes the pointer that is missing, else near the
+    /// pointers, else near the inode. C: `ext2_find_goal`, `ext2_find_near`.
+    fn goal(&self, inode: &Inode, lblk: u32, parent: Option<&Buffer<'_>>, index: u32) -> u32 {
+        if let Some(last) = self.goes_on(lblk) {
+            return last.saturating_add(1);
+        }
+        // The allocator checks what it gets.
+        let before = (0..index).rev().find_map(|at| {
+            let ptr = match parent {
+                Some(buffer) => read_ptr(buffer, at).unwrap_or(0),
+                None => self.block.get(at as usize).map_or(0, |ptr| ptr.get()),
+            };
+            (ptr != 0).then_some(ptr)
+        });
+        if let Some(before) = before {
+            return before.saturating_add(1);
         }
         match parent {
             Some(buffer) => u32::try_from(buffer.block_nr()).unwrap_or(0),
@@ -213,6 +241,14 @@ impl BlockMap {
         self.state = self.state.wrapping_add(1);
     }
 
+    /// Nobody writes any more: what was kept for it is for all.
+    pub(super) fn close_window(&mut self, inode: &Inode) {
+        if self.stream.has_window() {
+            let mut space = inode.sb().data().space.lock();
+            space.windows.close(inode.ino(), &mut self.stream);
+        }
+    }
+
     /// The number of changes so far.
     pub(super) fn state(&self) -> u64 {
         self.state
@@ -221,6 +257,16 @@ impl BlockMap {
     /// Remembers what [`Self::take_fresh`] will want.
     pub(super) fn set_fresh(&mut self, lblk: u32, count: u32) {
         self.fresh = Some((lblk, count));
+    }
+
+    /// Remembers what [`Self::take_at_most`] will want.
+    pub(super) fn set_at_most(&mut self, count: u32) {
+        self.at_most = Some(count);
+    }
+
+    /// How many blocks the write under way may ask for next, where it has asked for too many.
+    pub(super) fn take_at_most(&mut self) -> u32 {
+        self.at_most.take().unwrap_or(u32::MAX)
     }
 
     /// What the write under way got for its folio.
@@ -374,17 +420,26 @@ struct Branch {
 impl Branch {
     fn allocate(
         transaction: &Transaction<'_>,
+        mut owner: Option<Owner<'_>>,
         mut goal: u32,
         missing: usize,
         want: u32,
     ) -> Result<Self> {
+        let mut allocate = |goal, want| {
+            let run = balloc::allocate(transaction, goal, want, owner.as_mut())?;
+            if let Some(owner) = &mut owner {
+                // What follows belongs to it.
+                owner.goes_on = true;
+            }
+            Ok::<_, Error>(run)
+        };
         let mut branch = Self {
             indirect: [0; 3],
             missing: 0,
             data: Run { start: 0, count: 0 },
         };
         while branch.missing < missing {
-            match balloc::allocate(transaction, goal, 1) {
+            match allocate(goal, 1) {
                 Ok(run) => {
                     if let Some(slot) = branch.indirect.get_mut(branch.missing) {
                         *slot = run.start;
@@ -398,7 +453,7 @@ impl Branch {
                 }
             }
         }
-        match balloc::allocate(transaction, goal, want) {
+        match allocate(goal, want) {
             Ok(run) => branch.data = run,
             Err(e) => {
                 branch.free(transaction);

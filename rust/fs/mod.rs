@@ -14,6 +14,7 @@
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
 //! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
+//! | [`reserve`] | free blocks kept for the file that is being written | `fs/ext2/balloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
 //! | [`fileattr`], [`ioctl`], [`shutdown`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
@@ -21,6 +22,8 @@
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
+//! | [`quota`] | charging for blocks; quota files | `fs/ext4/super.c` |
+//! | [`limits`] | reserved blocks, groups of new files: mount options about them | `fs/ext4/balloc.c`, `super.c` |
 //! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
 //! | [`export`] | file handles | `fs/ext4/super.c` |
@@ -35,7 +38,8 @@
 //!    `xattr_sem` of ext4.
 //! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
 //! 6. `SuperData::orphans`: the orphan list.
-//! 7. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 7. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
+//!    `s_rsv_window_lock`.
 
 #![forbid(unsafe_code)]
 
@@ -54,13 +58,16 @@ mod ialloc;
 mod inode;
 mod ioctl;
 mod iomap;
+mod limits;
 mod links;
 mod map;
 mod namei;
 mod options;
 mod orphan;
 mod punch;
+mod quota;
 mod rename;
+mod reserve;
 mod shutdown;
 mod super_block;
 mod symlink;

@@ -112,6 +112,7 @@ impl vfs::dir::Operations for Notblk {
         if links::has_all(inode) {
             return Err(EMLINK);
         }
+        dir.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let file_type = file_type(inode.mode());
         inode.inc_link()?;
@@ -127,6 +128,9 @@ impl vfs::dir::Operations for Notblk {
     }
 
     fn unlink(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
+        // Whoever cannot be told of what the inode gives back shall not delete it.
+        dir.quota_initialize()?;
+        inode.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let place = check_place(find(dir, name)?, inode)?;
         dir::remove(&transaction, dir, place)?;
@@ -142,6 +146,8 @@ impl vfs::dir::Operations for Notblk {
         if !dir::is_empty(inode)? {
             return Err(ENOTEMPTY);
         }
+        dir.quota_initialize()?;
+        inode.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let place = check_place(find(dir, name)?, inode)?;
         dir::remove(&transaction, dir, place)?;
@@ -160,6 +166,9 @@ impl vfs::dir::Operations for Notblk {
         target: Option<&Inode>,
         whiteout: Option<&Creation<'_>>,
     ) -> Result {
+        for changed in [Some(&**from.dir), Some(&**to.dir), Some(inode), target] {
+            changed.map_or(Ok(()), Inode::quota_initialize)?;
+        }
         rename::rename(from, to, inode, target, whiteout)
     }
 
@@ -169,6 +178,8 @@ impl vfs::dir::Operations for Notblk {
         inode: &Inode,
         other: &Inode,
     ) -> Result {
+        from.dir.quota_initialize()?;
+        to.dir.quota_initialize()?;
         rename::exchange(from, to, inode, other)
     }
 

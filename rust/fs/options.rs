@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic` and `discard`. All change by
-//! remount, at any time. `acl` and `user_xattr` are taken, and change nothing.
+//! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic` and `discard`, and those of
+//! [`super::limits`]. These change by remount, at any time. `acl` and `user_xattr` are taken, and change nothing.
 
+use super::limits::Limits;
 use crate::{
     format::superblock,
     vfs::fs_context::{Log, Value},
@@ -26,6 +27,8 @@ pub(crate) struct Options {
     pub(super) errors: Option<Errors>,
     /// Tell the device of blocks as they become free.
     pub(super) discard: bool,
+    /// Reserved blocks, groups, `statfs`. A mounted filesystem has them in [`super::limits::Live`].
+    pub(super) limits: Limits,
 }
 
 /// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
@@ -76,6 +79,7 @@ impl Default for Options {
             fallback_delay_ms: 0,
             errors: None,
             discard: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -83,6 +87,9 @@ impl Default for Options {
 impl Options {
     /// Takes one option. `Ok(false)`: not one of ours.
     pub(super) fn parse(&mut self, key: &[u8], value: Value<'_>, log: &Log) -> Result<bool> {
+        if self.limits.parse(key, &value, log)? {
+            return Ok(true);
+        }
         match (key, value) {
             (b"drain", Value::Text(b"on")) => self.drain = true,
             (b"drain", Value::Text(b"off")) => self.drain = false,
@@ -152,6 +159,7 @@ impl Live {
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
             errors: Errors::from_live(self.errors.load(Relaxed)),
             discard: self.discards(),
+            limits: Limits::default(),
         }
     }
 

@@ -5,9 +5,11 @@
 use super::{
     counters::Counters,
     error::{self, At, OrReport},
-    group, inode,
+    group, inode, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
+    quota,
+    reserve::Windows,
     shutdown, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -50,6 +52,8 @@ pub(crate) struct SuperData {
     pub(super) geo: Geometry,
     /// Mount options.
     pub(super) options: Live,
+    /// Those about who may have how much.
+    pub(super) limits: limits::Live,
     /// Protects bitmaps, group descriptors, and the counts of what is free.
     #[pin]
     pub(super) space: Mutex<Space>,
@@ -67,7 +71,9 @@ pub(crate) struct SuperData {
     /// Damage has been seen since mount.
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
-    place: (u32, usize),
+    pub(super) place: (u32, usize),
+    /// Inodes of the quota files for users and groups, with the feature `quota`.
+    pub(super) quota_files: Option<[u32; 2]>,
     /// Whether the filesystem has been shut down.
     pub(super) shutdown: shutdown::State,
     /// Features that forbid writing are present.
@@ -84,6 +90,8 @@ pub(crate) struct Space {
     pub(super) free_inodes: u64,
     /// Where the last directory at top level went (group).
     pub(super) last_dir_group: u32,
+    /// Free blocks that are kept for somebody.
+    pub(super) windows: Windows,
 }
 
 impl SuperData {
@@ -122,7 +130,10 @@ impl SuperData {
 
 impl super_block::Operations for Notblk {
     fn options(sb: &SuperBlock) -> Options {
-        sb.data().options.get()
+        Options {
+            limits: sb.data().limits.get(),
+            ..sb.data().options.get()
+        }
     }
 
     fn parse_option(
@@ -138,7 +149,8 @@ impl super_block::Operations for Notblk {
         sb: &mut crate::vfs::SuperBlock<Self, New>,
         mut options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
-        let raw = read_raw(sb)?;
+        let offset = options.limits.superblock_offset();
+        let raw = read_raw(sb, offset)?;
         let read_only_only = check_features(sb, &raw)?;
         let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|corrupt| {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
@@ -171,12 +183,10 @@ impl super_block::Operations for Notblk {
         );
         sb.set_uuid(raw.uuid);
         sb.set_sysfs_name();
-        let space = group::count_free(sb, &geo)?;
-
-        let offset = superblock::SUPERBLOCK_OFFSET;
         let block_size = u64::from(geo.block_size());
-        // CAST: the superblock lies in block 0 or 1.
+        // CAST: `sb=` has 32 bits, and a block at least 1 KiB.
         let place = ((offset / block_size) as u32, (offset % block_size) as usize);
+        let space = group::count_free(sb, &geo, place.0)?;
         let state = raw.state.get();
         if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
             pr_warn!(
@@ -195,6 +205,7 @@ impl super_block::Operations for Notblk {
         KBox::try_pin_init(
             try_pin_init!(SuperData {
                 geo,
+                limits: limits::Live::new(&options.limits, &raw),
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
@@ -205,6 +216,7 @@ impl super_block::Operations for Notblk {
                 error: Atomic::new(false),
                 place,
                 shutdown: shutdown::State::new(),
+                quota_files: quota::hidden_files(&raw),
                 read_only_only,
                 features_ro_compat: raw.feature_ro_compat.get(),
             }? Error),
@@ -234,15 +246,21 @@ impl super_block::Operations for Notblk {
             }
             return Ok(());
         }
-        mark_mounted(sb)?;
+        mark_mounted(sb)
+    }
+
+    fn recover(sb: &SuperBlock) {
         orphan::cleanup(sb);
-        Ok(())
     }
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
         if shutdown::is_down(sb) && sb.is_read_only() != read_only {
             return Err(EROFS);
+        }
+        if options.limits.refuses_quotas() && sb.quota_loaded() {
+            pr_err!("({}): noquota while quotas are on\n", sb.id());
+            return Err(EINVAL);
         }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
@@ -258,7 +276,6 @@ impl super_block::Operations for Notblk {
                     return Err(EROFS);
                 }
                 mark_mounted(sb)?;
-                orphan::cleanup(sb);
             }
             _ => {}
         }
@@ -267,6 +284,7 @@ impl super_block::Operations for Notblk {
             options.discard = false;
         }
         data.options.set(&options);
+        data.limits.set(&options.limits);
         Ok(())
     }
 
@@ -305,6 +323,11 @@ impl super_block::Operations for Notblk {
             let space = data.space.lock();
             (space.free_blocks, space.free_inodes)
         };
+        let overhead = if data.limits.minixdf() {
+            0
+        } else {
+            geo.overhead_blocks()
+        };
         let (buffer, off) = buffer(sb)?;
         let uuid: [u8; 16] = buffer
             .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
@@ -312,7 +335,7 @@ impl super_block::Operations for Notblk {
         Ok(StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
-            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(geo.overhead_blocks())),
+            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(overhead)),
             blocks_free,
             blocks_available: blocks_free.saturating_sub(u64::from(geo.reserved_blocks())),
             inodes: u64::from(geo.inodes_count()),
@@ -337,6 +360,7 @@ impl super_block::Operations for Notblk {
         if let Some(errors) = options.errors {
             seq_print!(m, ",errors={}", errors.name());
         }
+        sb.data().limits.show(m);
     }
 
     fn write_inode(inode: &Inode) -> Result {
@@ -355,6 +379,13 @@ impl super_block::Operations for Notblk {
         inode::delete(inode);
     }
 
+    fn forget_inode(inode: &Inode) {
+        // Nobody else has it: there is no wait. `space` is held over allocations that do not reclaim.
+        if let Some(mut map) = inode.data().map.try_lock() {
+            map.close_window(inode);
+        }
+    }
+
     fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {
         if shutdown::is_down(sb) {
             return;
@@ -363,11 +394,10 @@ impl super_block::Operations for Notblk {
     }
 }
 
-/// Reads the superblock before its block size is known, and checks the magic number.
-fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBlock> {
+/// Reads the superblock, at byte `offset` of the device, before its block size is known, and checks the magic number.
+fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, offset: u64) -> Result<RawSuperBlock> {
     let size = sb.set_min_blocksize(1024)?;
-    let offset = superblock::SUPERBLOCK_OFFSET;
-    // CAST: block 0 or 1, and a byte below the block size.
+    // CAST: `sb=` has 32 bits, and a block at least 1 KiB; a byte below the block size.
     let (block, off) = ((offset / size) as u32, (offset % size) as usize);
     let buffer = sb.bread(block).inspect_err(|_| {
         pr_err!(
@@ -399,6 +429,16 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     let ro_compat = features::unsupported_ro_compat(raw);
+    if !crate::vfs::quota::SUPPORTED && quota::hidden_files(raw).is_some() {
+        if !sb.is_read_only() {
+            pr_err!(
+                "({}): cannot mount read-write: this kernel has no quotas\n",
+                sb.id()
+            );
+            return Err(EINVAL);
+        }
+        return Ok(true);
+    }
     if ro_compat.is_empty() {
         return Ok(false);
     }

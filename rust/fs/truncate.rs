@@ -35,12 +35,11 @@ pub(super) fn free_range_of(
     };
     freeing.tree(map, u64::from(start), end);
     freeing.flush();
-    let sectors = i64::try_from(freeing.freed)
-        .unwrap_or(0)
-        .saturating_mul(i64::from(inode.sb().data().geo.block_size() / 512));
+    let freed = freeing.freed;
     map.shrunk();
-    if sectors != 0 {
-        inode.add_sectors(sectors.saturating_neg());
+    map.close_window(inode);
+    if freed != 0 {
+        inode.quota_release(freed);
         inode.mark_dirty();
     }
 }

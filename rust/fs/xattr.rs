@@ -25,6 +25,7 @@ use crate::{
     },
     vfs::{
         errno::ENODATA,
+        shutdown::Operations as _,
         xattr::{Namespace, Operations, Out, When},
     },
 };
@@ -145,6 +146,8 @@ pub(super) fn read<R>(
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.
 pub(super) fn set(inode: &Inode, name: Name<'_>, value: Option<&[u8]>, when: When) -> Result {
+    Notblk::check_alive(inode.sb())?;
+    inode.quota_initialize()?;
     let transaction = Transaction::start(inode.sb());
     set_in_transaction(&transaction, inode, name, value, when)?;
     if inode.is_sync() || (inode.is_dir() && inode.is_dirsync()) {

@@ -21,6 +21,7 @@
 #include <linux/mpage.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
+#include <linux/quotaops.h>
 #include <linux/random.h>
 #include <linux/rmap.h>
 #include <linux/seq_file.h>
@@ -63,3 +64,7 @@ const unsigned int NOTBLK_IOC32_GETVERSION = FS_IOC32_GETVERSION;
 const unsigned int NOTBLK_IOC32_SETVERSION = FS_IOC32_SETVERSION;
 const unsigned int NOTBLK_IOC32_GETVERSION_EXT4 = EXT4_IOC32_GETVERSION;
 const unsigned int NOTBLK_IOC32_SETVERSION_EXT4 = EXT4_IOC32_SETVERSION;
+const unsigned int NOTBLK_DQUOT_USAGE_ENABLED = DQUOT_USAGE_ENABLED;
+const unsigned int NOTBLK_DQUOT_LIMITS_ENABLED = DQUOT_LIMITS_ENABLED;
+const unsigned int NOTBLK_QTYPE_MASK_USR = QTYPE_MASK_USR;
+const unsigned int NOTBLK_QTYPE_MASK_GRP = QTYPE_MASK_GRP;

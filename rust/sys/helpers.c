@@ -36,6 +36,16 @@ bool notblk_capable_resource(void)
 	return capable(CAP_SYS_RESOURCE);
 }
 
+bool notblk_fsuid_is(u32 uid)
+{
+	return uid_eq(make_kuid(&init_user_ns, uid), current_fsuid());
+}
+
+bool notblk_in_group(u32 gid)
+{
+	return in_group_p(make_kgid(&init_user_ns, gid));
+}
+
 bool notblk_capable_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);
@@ -329,11 +339,9 @@ u64 notblk_i_blocks_read(struct inode *inode)
 	return sectors;
 }
 
-void notblk_inode_add_sectors(struct inode *inode, s64 sectors)
+void notblk_inode_take_group(struct inode *inode, const struct inode *dir)
 {
-	spin_lock(&inode->i_lock);
-	inode->i_blocks += sectors;
-	spin_unlock(&inode->i_lock);
+	inode->i_gid = dir->i_gid;
 }
 
 bool notblk_inode_is_new(struct inode *inode)
@@ -521,6 +529,11 @@ void notblk_file_accessed(struct file *file)
 	file_accessed(file);
 }
 
+bool notblk_is_last_writer(const struct inode *inode, const struct file *file)
+{
+	return (file->f_mode & FMODE_WRITE) && atomic_read(&inode->i_writecount) == 1;
+}
+
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count)
 {
 	return generic_write_sync(iocb, count);
@@ -571,6 +584,109 @@ void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *op
 void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops)
 {
 	iomap_bio_readahead(rac, ops);
+}
+
+int notblk_dquot_initialize(struct inode *inode)
+{
+	return dquot_initialize(inode);
+}
+
+int notblk_dquot_alloc_block(struct inode *inode, s64 blocks)
+{
+	return dquot_alloc_block(inode, blocks);
+}
+
+void notblk_dquot_free_block(struct inode *inode, s64 blocks)
+{
+	dquot_free_block(inode, blocks);
+}
+
+int notblk_dquot_alloc_inode(struct inode *inode)
+{
+	return dquot_alloc_inode(inode);
+}
+
+void notblk_dquot_free_inode(struct inode *inode)
+{
+	dquot_free_inode(inode);
+}
+
+void notblk_dquot_drop(struct inode *inode)
+{
+	dquot_drop(inode);
+}
+
+int notblk_dquot_file_open(struct inode *inode, struct file *file)
+{
+	return dquot_file_open(inode, file);
+}
+
+bool notblk_is_quota_modification(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return is_quota_modification(idmap, inode, attr);
+}
+
+bool notblk_owner_needs_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return i_uid_needs_update(idmap, attr, inode) || i_gid_needs_update(idmap, attr, inode);
+}
+
+void notblk_owner_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	i_uid_update(idmap, attr, inode);
+	i_gid_update(idmap, attr, inode);
+}
+
+int notblk_dquot_transfer(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr)
+{
+	return dquot_transfer(idmap, inode, attr);
+}
+
+int notblk_dquot_quota_off(struct super_block *sb, int type)
+{
+	return dquot_disable(sb, type, DQUOT_USAGE_ENABLED | DQUOT_LIMITS_ENABLED);
+}
+
+int notblk_dquot_suspend(struct super_block *sb)
+{
+	return dquot_suspend(sb, -1);
+}
+
+int notblk_dquot_writeback_dquots(struct super_block *sb)
+{
+	return dquot_writeback_dquots(sb, -1);
+}
+
+bool notblk_sb_any_quota_loaded(struct super_block *sb)
+{
+	return sb_any_quota_loaded(sb);
+}
+
+bool notblk_sb_any_quota_suspended(struct super_block *sb)
+{
+	return sb_any_quota_suspended(sb);
+}
+
+void notblk_quota_set_sys_file(struct super_block *sb)
+{
+	sb_dqopt(sb)->flags |= DQUOT_QUOTA_SYS_FILE;
+}
+
+struct inode *notblk_quota_file(struct super_block *sb, int type)
+{
+	return sb_dqopt(sb)->files[type];
+}
+
+struct inode *notblk_quota_file_get(struct super_block *sb, int type)
+{
+	struct inode *inode = sb_dqopt(sb)->files[type];
+
+	return inode ? igrab(inode) : NULL;
+}
+
+struct inode *notblk_path_inode(const struct path *path)
+{
+	return d_inode(path->dentry);
 }
 
 void notblk_errorf(struct fs_context *fc, const char *message)

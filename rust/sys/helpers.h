@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
+#include <linux/quotaops.h>
 #include <linux/security.h>
 #include <linux/writeback.h>
 #include <linux/xattr.h>
@@ -30,6 +31,10 @@ bool notblk_capable_admin(void);
 
 /* linux/compat.h */
 unsigned long notblk_compat_ptr(u32 address);
+
+/* linux/cred.h, by ids of the initial user namespace */
+bool notblk_fsuid_is(u32 uid);
+bool notblk_in_group(u32 gid);
 
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
@@ -96,7 +101,7 @@ s64 notblk_inode_get_mtime(const struct inode *inode, u32 *nsec);
 s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec);
 void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
-void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
+void notblk_inode_take_group(struct inode *inode, const struct inode *dir);
 bool notblk_inode_is_new(struct inode *inode);
 bool notblk_inode_is_linkable(struct inode *inode);
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
@@ -139,6 +144,7 @@ struct inode *notblk_file_inode(const struct file *file);
 struct dentry *notblk_file_dentry(const struct file *file);
 struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file);
 void notblk_file_accessed(struct file *file);
+bool notblk_is_last_writer(const struct inode *inode, const struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
 
@@ -154,6 +160,29 @@ int notblk_iomap_iter_next(const struct iomap_iter *iter, struct iomap *iomap, s
 			   iomap_iter_begin_fn begin, iomap_iter_end_fn end);
 void notblk_iomap_bio_read_folio(struct folio *folio, const struct iomap_ops *ops);
 void notblk_iomap_bio_readahead(struct readahead_control *rac, const struct iomap_ops *ops);
+
+/* linux/quotaops.h: functions that without CONFIG_QUOTA are static inlines which count i_blocks */
+int notblk_dquot_initialize(struct inode *inode);
+int notblk_dquot_alloc_block(struct inode *inode, s64 blocks);
+void notblk_dquot_free_block(struct inode *inode, s64 blocks);
+int notblk_dquot_alloc_inode(struct inode *inode);
+void notblk_dquot_free_inode(struct inode *inode);
+void notblk_dquot_drop(struct inode *inode);
+int notblk_dquot_file_open(struct inode *inode, struct file *file);
+bool notblk_is_quota_modification(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
+bool notblk_owner_needs_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
+void notblk_owner_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
+int notblk_dquot_transfer(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
+int notblk_dquot_quota_off(struct super_block *sb, int type);
+int notblk_dquot_suspend(struct super_block *sb);
+int notblk_dquot_writeback_dquots(struct super_block *sb);
+bool notblk_sb_any_quota_loaded(struct super_block *sb);
+bool notblk_sb_any_quota_suspended(struct super_block *sb);
+void notblk_quota_set_sys_file(struct super_block *sb);
+/* The inode of a quota file that is on, or NULL; the second with a reference of the caller's. */
+struct inode *notblk_quota_file(struct super_block *sb, int type);
+struct inode *notblk_quota_file_get(struct super_block *sb, int type);
+struct inode *notblk_path_inode(const struct path *path);
 
 /* linux/fs_context.h: a line for the caller of mount(2) or fsconfig(2) */
 void notblk_errorf(struct fs_context *fc, const char *message);

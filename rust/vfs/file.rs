@@ -33,6 +33,11 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The last of those who had the file open for writing has closed it. C: `release`.
+    fn last_writer_gone(inode: &Inode<Self>)
+    where
+        Self: FileSystem;
+
     /// Changes the size of a regular file, within the limits VFS knows. C: `ext2_setsize`.
     fn setsize(inode: &Locked<Self, Exclusive>, size: u64) -> Result
     where
@@ -94,6 +99,7 @@ impl<T: FileSystem> Table<T> {
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(shutdown::Table::<T>::mmap_prepare);
         ops.open = Some(shutdown::Table::<T>::open);
+        ops.release = Some(Self::release);
         ops.fsync = Some(shutdown::Table::<T>::fsync);
         ops.splice_read = Some(shutdown::Table::<T>::splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
@@ -117,12 +123,25 @@ impl<T: FileSystem> Table<T> {
     ///
     /// C's contract for `open`.
     pub(super) unsafe extern "C" fn open(
-        _inode: *mut bindings::inode,
+        inode: *mut bindings::inode,
         file: *mut bindings::file,
     ) -> c_int {
         // SAFETY: the file is being opened: nobody else has it yet.
         unsafe {
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
+            bindings::notblk_dquot_file_open(inode, file)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `release`: the last reference to the file is going.
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: by the contract. The file's own count as a writer goes after this call.
+        unsafe {
+            if bindings::notblk_is_last_writer(inode, file) {
+                T::last_writer_gone(Inode::from_raw(inode));
+            }
         }
         0
     }
@@ -210,6 +229,8 @@ impl<T: FileSystem> Table<T> {
                     to_pos((*attr).ia_size),
                 )
             };
+            // SAFETY: by the contract.
+            unsafe { inode.quota_setattr(idmap, attr) }?;
             if valid & bindings::ATTR_SIZE != 0 && size != inode.size() {
                 if !inode.is_regular() {
                     return Err(EINVAL);

@@ -4,7 +4,7 @@
 //!
 //! C: `include/linux/fs_context.h`, `fs/fs_context.c`; `ext2_init_fs_context` for the use.
 
-use super::{super_block, to_result, FileSystem, SuperBlock};
+use super::{quota, super_block, to_result, FileSystem, SuperBlock};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -162,20 +162,41 @@ impl<T: FileSystem> Table<T> {
             let raw = unsafe { (*(*fc).root).d_sb };
             // SAFETY: mounted, and of our type.
             let sb = unsafe { SuperBlock::<T>::from_raw(raw) };
-            // Everything dirty goes out before the filesystem may turn read-only (as ext2_reconfigure does).
-            // SAFETY: s_umount is held.
-            to_result(unsafe { bindings::sync_filesystem(raw) })?;
             // SAFETY: valid; only read.
             let (flags, mask) = unsafe { ((*fc).sb_flags as usize, (*fc).sb_flags_mask as usize) };
             let ro = bindings::NOTBLK_SB_RDONLY;
+            let was_ro = sb.is_read_only();
             let want_ro = if mask & ro != 0 {
                 flags & ro != 0
             } else {
-                sb.is_read_only()
+                was_ro
             };
+            let turns_ro = want_ro && !was_ro;
+            if turns_ro {
+                sb.quotas_suspend()?;
+            }
+            // Everything dirty goes out before the filesystem may turn read-only (as ext2_reconfigure does).
+            // SAFETY: s_umount is held.
+            let synced = to_result(unsafe { bindings::sync_filesystem(raw) });
             // SAFETY: C holds the context exclusively.
             let options = unsafe { Self::options(fc) };
-            T::reconfigure(sb, options, want_ro)?;
+            let changed = synced.and_then(|()| T::reconfigure(sb, options, want_ro));
+            if changed.is_err() && turns_ro {
+                // Stays as it was.
+                quota::Table::turn_on(sb)?;
+            }
+            changed?;
+            if was_ro && !want_ro {
+                // VFS does it afterwards, and the quota files are to be written.
+                sb.set_read_only(false);
+                if let Err(e) = quota::Table::turn_on(sb) {
+                    // Read-only once more: the superblock says so too.
+                    let undone = T::reconfigure(sb, options, true);
+                    sb.set_read_only(true);
+                    return Err(undone.err().unwrap_or(e));
+                }
+                T::recover(sb);
+            }
             Ok(0)
         })
     }

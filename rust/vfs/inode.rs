@@ -5,8 +5,8 @@
 //! C: `include/linux/fs.h`, `fs/inode.c`; `ext2_alloc_inode`, `ext2_iget`, `ext2_evict_inode` for the use.
 
 use super::{
-    address_space, dir, errno::EUCLEAN, file, inode_sync, super_block::IntWrite, to_loff, to_pos,
-    to_result, FileSystem, SuperBlock,
+    address_space, dir, errno::EUCLEAN, file, inode_sync, quota, super_block::IntWrite, to_loff,
+    to_pos, to_result, FileSystem, SuperBlock,
 };
 use crate::sys::bindings;
 use core::{
@@ -21,12 +21,13 @@ use kernel::{prelude::*, types::Opaque};
 ///
 /// # Invariants
 ///
-/// From `alloc_inode` to `free_inode`: `data`, `mmb` and `sync` are initialised, `cache` is where the object came from.
+/// From `alloc_inode` to `free_inode`: `data`, `mmb`, `sync` and `dquots` are initialised, `cache` is where the object came from.
 #[repr(C)]
 pub(super) struct Slot<T: FileSystem> {
     data: MaybeUninit<T::InodeData>,
     mmb: Opaque<bindings::mapping_metadata_bhs>,
     sync: inode_sync::State,
+    dquots: quota::Dquots,
     cache: *mut bindings::kmem_cache,
     /// Target of a fast symlink (`i_link`), freed with the inode; or NULL.
     link: *mut c_char,
@@ -158,6 +159,11 @@ impl<T: FileSystem> Inode<T> {
         unsafe { &(*self.slot()).sync }
     }
 
+    pub(super) fn dquots(&self) -> &quota::Dquots {
+        // SAFETY: initialised by the invariant of `Slot`; what is in it is the quota library's.
+        unsafe { &(*self.slot()).dquots }
+    }
+
     /// The filesystem's own data of this inode.
     pub(crate) fn data(&self) -> &T::InodeData {
         // SAFETY: initialised by the invariant of `Slot`; never moved or borrowed mutably while the inode lives.
@@ -257,12 +263,6 @@ impl<T: FileSystem> Inode<T> {
         unsafe { bindings::notblk_i_blocks_read(self.as_raw()) }
     }
 
-    /// Changes `i_blocks` by so many units of 512 bytes.
-    pub(crate) fn add_sectors(&self, sectors: i64) {
-        // SAFETY: valid by invariant.
-        unsafe { bindings::notblk_inode_add_sectors(self.as_raw(), sectors) };
-    }
-
     /// Owner, as the disk has it.
     pub(crate) fn uid(&self) -> u32 {
         // SAFETY: valid by invariant.
@@ -350,7 +350,7 @@ impl<T: FileSystem> Inode<T> {
         self.has_flag(bindings::S_NOSEC)
     }
 
-    fn has_flag(&self, flag: u32) -> bool {
+    pub(super) fn has_flag(&self, flag: u32) -> bool {
         // SAFETY: valid by invariant. C reads `i_flags` without a lock too.
         unsafe { (&raw const (*self.as_raw()).i_flags).read_volatile() & flag != 0 }
     }
@@ -370,6 +370,14 @@ impl<T: FileSystem> Inode<T> {
 pub(crate) struct InodeRef<'sb, T: FileSystem>(&'sb Inode<T>);
 
 impl<'sb, T: FileSystem> InodeRef<'sb, T> {
+    /// # Safety
+    ///
+    /// `inode` is a reference of the caller's own to an inode of our type, whose superblock stays for `'sb`.
+    pub(super) unsafe fn from_raw(inode: *mut bindings::inode) -> Self {
+        // SAFETY: by the contract.
+        Self(unsafe { Inode::from_raw(inode) })
+    }
+
     /// Gives the reference to C.
     pub(super) fn into_raw(self) -> *mut bindings::inode {
         ManuallyDrop::new(self).0.as_raw()
@@ -494,6 +502,17 @@ impl<'sb, T: FileSystem> New<'sb, T> {
             bindings::simple_inode_init_ts(raw);
             (*raw).i_generation = bindings::get_random_u32();
             (*raw).i_flags |= flags.0;
+        }
+    }
+
+    /// After [`Self::init`]: the group is the directory's, and the mode what was asked for, set-group-id included. C: `GRPID` in
+    /// `ext2_new_inode`.
+    pub(crate) fn take_group(&mut self, parent: &Inode<T>, creation: &dir::Creation<'_>) {
+        let raw = self.inode.as_raw();
+        // SAFETY: valid, and exclusively ours while `I_NEW` is set; the parent is valid.
+        unsafe {
+            (*raw).i_mode = creation.mode();
+            bindings::notblk_inode_take_group(raw, parent.as_raw());
         }
     }
 
@@ -641,6 +660,7 @@ impl<T: FileSystem> Slot<T> {
             (&raw mut (*slot).cache).write(cache);
             (&raw mut (*slot).link).write(ptr::null_mut());
             (&raw mut (*slot).sync).write(inode_sync::State::new());
+            (&raw mut (*slot).dquots).write(quota::Dquots::new([ptr::null_mut(); _]));
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
             inode
         }
@@ -672,7 +692,16 @@ impl<T: FileSystem> Slot<T> {
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*raw).i_data) };
         let freeze = delete.then(|| IntWrite::start(inode.sb()));
         if delete {
+            if let Err(e) = inode.quota_initialize() {
+                // As C: what it has stays charged, and e2fsck finds it.
+                pr_err!(
+                    "({}): inode {}: deleted without its quotas: {e:?}\n",
+                    inode.sb().id(),
+                    inode.ino()
+                );
+            }
             T::delete_inode(inode);
+            inode.quota_release_inode();
         } else if let Err(e) = inode.sync_metadata_buffers() {
             pr_err!(
                 "({}): inode {}: metadata lost at eviction: {e:?}\n",
@@ -680,6 +709,8 @@ impl<T: FileSystem> Slot<T> {
                 inode.ino()
             );
         }
+        T::forget_inode(inode);
+        inode.quota_drop();
         // SAFETY: as above. After this no buffer refers to the inode.
         unsafe {
             bindings::mmb_invalidate(inode.metadata_bhs());

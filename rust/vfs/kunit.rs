@@ -146,6 +146,8 @@ impl super_block::Operations for Bare {
         fail(&FAIL_BEGIN)
     }
 
+    fn recover(_sb: &SuperBlock<Self>) {}
+
     fn reconfigure(_sb: &SuperBlock<Self>, (): &(), _read_only: bool) -> Result {
         Ok(())
     }

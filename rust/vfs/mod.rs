@@ -67,6 +67,11 @@ pub(crate) mod kiocb;
 mod kunit;
 pub(crate) mod locked;
 pub(crate) mod open_file;
+#[cfg_attr(
+    not(CONFIG_QUOTA),
+    allow(dead_code, reason = "what the library would ask, nobody asks")
+)]
+pub(crate) mod quota;
 pub(crate) mod registration;
 mod report;
 pub(crate) mod shutdown;
@@ -98,6 +103,7 @@ pub(crate) trait FileSystem:
     + ioctl::Operations
     + shutdown::Operations
     + iomap::Operations
+    + quota::Operations
     + Sized
     + 'static
 {

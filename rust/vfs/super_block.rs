@@ -5,8 +5,8 @@
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
 use super::{
-    buffer_head::Buffer, export, inode, inode_sync, registration::Registration, xattr, FileSystem,
-    Inode, InodeRef,
+    buffer_head::Buffer, export, inode, inode_sync, quota, registration::Registration, xattr,
+    FileSystem, Inode, InodeRef,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
@@ -90,6 +90,12 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The filesystem is writable, by mount or remount, and quotas count: what a crash has left is dealt with. C:
+    /// `ext4_orphan_cleanup`.
+    fn recover(sb: &SuperBlock<Self>)
+    where
+        Self: FileSystem;
+
     /// Remount. Everything dirty has been written; `s_umount` is held exclusively. C: `reconfigure`.
     fn reconfigure(
         sb: &SuperBlock<Self>,
@@ -132,6 +138,12 @@ pub(crate) trait Operations: Sized {
     /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion.
     /// C: the first half of `evict_inode`.
     fn delete_inode(inode: &Inode<Self>)
+    where
+        Self: FileSystem;
+
+    /// The kernel forgets an inode, deleted or not: what is kept in memory for it goes. From memory reclaim too, so that it
+    /// waits for no lock that is held over an allocation which may reclaim. C: the rest of `evict_inode`.
+    fn forget_inode(inode: &Inode<Self>)
     where
         Self: FileSystem;
 
@@ -209,10 +221,20 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     /// Sets `SB_RDONLY` because the filesystem is damaged: whoever begins to write from now on gets `EROFS`. C: the same
     /// line in `ext2_error`.
     pub(crate) fn force_read_only(&self) {
+        self.set_read_only(true);
+    }
+
+    /// Sets or clears `SB_RDONLY`.
+    pub(super) fn set_read_only(&self, read_only: bool) {
         // SAFETY: valid by invariant; C changes `s_flags` without a lock of its own too.
         unsafe {
             let flags = &raw mut (*self.as_raw()).s_flags;
-            flags.write_volatile(flags.read_volatile() | bindings::NOTBLK_SB_RDONLY);
+            let rest = flags.read_volatile() & !bindings::NOTBLK_SB_RDONLY;
+            flags.write_volatile(if read_only {
+                rest | bindings::NOTBLK_SB_RDONLY
+            } else {
+                rest
+            });
         }
     }
 
@@ -360,6 +382,7 @@ impl<T: FileSystem> Table<T> {
         ops.alloc_inode = Some(inode::Slot::<T>::alloc_inode);
         ops.free_inode = Some(inode::Slot::<T>::free_inode);
         inode_sync::Table::<T>::add_to(&mut ops);
+        quota::Table::<T>::add_to(&mut ops);
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
@@ -386,6 +409,7 @@ impl<T: FileSystem> Table<T> {
             (*sb).s_xattr = xattr::Table::<T>::S_XATTR;
             // ACLs are always on; with them, a new inode's umask is ours to apply (`inherit_acls`).
             (*sb).s_flags |= bindings::NOTBLK_SB_POSIXACL;
+            quota::Table::<T>::set_up(sb);
             SuperBlock::<T>::from_raw(sb)
         };
         let root = T::root(ready)?;
@@ -397,7 +421,12 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: exclusively ours until the mount is complete.
         unsafe { (*sb).s_root = dentry };
         // Not before: without a root C does not call put_super.
-        T::begin(ready)
+        T::begin(ready)?;
+        if !ready.is_read_only() {
+            quota::Table::turn_on(ready)?;
+            T::recover(ready);
+        }
+        Ok(())
     }
 
     /// # Safety
@@ -419,7 +448,9 @@ impl<T: FileSystem> Table<T> {
     /// Called by C for a superblock in state `Ready`.
     unsafe extern "C" fn put_super(sb: *mut bindings::super_block) {
         // SAFETY: by the contract.
-        T::put_super(unsafe { SuperBlock::<T>::from_raw(sb) });
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        sb.quotas_off();
+        T::put_super(sb);
     }
 
     /// # Safety
@@ -428,7 +459,12 @@ impl<T: FileSystem> Table<T> {
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
         // SAFETY: by the contract.
         let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
-        from_result(|| T::sync_fs(sb, wait != 0).map(|()| 0))
+        from_result(|| {
+            if !sb.is_read_only() {
+                sb.quotas_write()?;
+            }
+            T::sync_fs(sb, wait != 0).map(|()| 0)
+        })
     }
 
     /// # Safety
@@ -495,8 +531,17 @@ impl Drop for IntWrite {
     }
 }
 
-/// Whether the calling task may use blocks that are reserved for root. C: `capable(CAP_SYS_RESOURCE)`.
-pub(crate) fn may_use_reserved() -> bool {
+/// Whether the calling task may use the reserved blocks: those of user `uid` may, members of group `gid` unless it is 0, and
+/// who has `CAP_SYS_RESOURCE`. C: `ext4_has_free_clusters`.
+pub(crate) fn may_use_reserved(uid: u32, gid: u32) -> bool {
+    // SAFETY: always.
+    let owns =
+        unsafe { bindings::notblk_fsuid_is(uid) || (gid != 0 && bindings::notblk_in_group(gid)) };
+    owns || capable_resource()
+}
+
+/// C: `capable(CAP_SYS_RESOURCE)`.
+pub(crate) fn capable_resource() -> bool {
     // SAFETY: always.
     unsafe { bindings::notblk_capable_resource() }
 }

@@ -22,6 +22,7 @@ mod fs;
 mod host;
 mod kmsg;
 mod modules;
+mod quota;
 mod race;
 mod shell;
 mod suite;

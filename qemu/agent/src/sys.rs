@@ -7,7 +7,7 @@ pub mod files;
 pub mod ioctl;
 
 use crate::buf::Buffer;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
@@ -243,6 +243,16 @@ impl Mapping {
         usize::try_from(count).map_err(|_| Error::last_os_error())
     }
 
+    /// `pread` from a file's beginning into `length` bytes of the mapping at `offset`. Where the kernel cannot have the pages it
+    /// stops, with `EFAULT` if at once: nobody gets a signal.
+    pub fn read_from(&self, file: &File, offset: usize, length: usize) -> Result<usize> {
+        assert!(offset + length <= self.length);
+        // SAFETY: in bounds as just checked, and no reference into the mapping exists.
+        let count =
+            unsafe { libc::pread(file.as_raw_fd(), self.start.add(offset).cast(), length, 0) };
+        usize::try_from(count).map_err(|_| Error::last_os_error())
+    }
+
     /// `msync(MS_SYNC)` of all of it.
     pub fn sync(&self) -> Result<()> {
         // SAFETY: the range is exactly our mapping.
@@ -434,6 +444,98 @@ impl Drop for Loop {
         // and the unmount that follows fails for it, which is how it is noticed.
         unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_CLR_FD, 0) };
     }
+}
+
+/// `struct if_dqblk` of the kernel's ABI.
+#[repr(C)]
+#[derive(Default)]
+pub struct Dqblk {
+    /// KiB.
+    pub bhardlimit: u64,
+    /// KiB.
+    pub bsoftlimit: u64,
+    /// Bytes.
+    pub curspace: u64,
+    /// Inodes.
+    pub ihardlimit: u64,
+    /// Inodes.
+    pub isoftlimit: u64,
+    /// Inodes.
+    pub curinodes: u64,
+    /// Seconds.
+    pub btime: u64,
+    /// Seconds.
+    pub itime: u64,
+    /// Which fields count: `QIF_*`.
+    pub valid: u32,
+}
+
+/// The last argument of `quotactl(2)`, by command.
+pub enum QuotaArg<'a> {
+    /// Nothing.
+    None,
+    /// For `Q_GETQUOTA` and `Q_SETQUOTA`.
+    Block(&'a mut Dqblk),
+    /// For `Q_QUOTAON`.
+    Path(&'a CStr),
+}
+
+/// `quotactl(2)`: the command with its kind of quota, the device, the id (or the format), and what the command takes.
+pub fn quotactl(command: i32, device: &CStr, id: u32, argument: QuotaArg<'_>) -> Result<()> {
+    let pointer = match argument {
+        QuotaArg::None => std::ptr::null_mut(),
+        QuotaArg::Block(block) => std::ptr::from_mut(block).cast::<libc::c_void>(),
+        QuotaArg::Path(path) => path.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: the device is a C string, and the pointer what the command's callers in quota.rs pass for it: a `Dqblk` that is
+    // borrowed for the call, or a C string that the kernel only reads.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_quotactl,
+            i64::from(command),
+            device.as_ptr(),
+            u64::from(id),
+            pointer,
+        )
+    };
+    match code {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
+/// Runs something in a thread of its own as another user, with some groups more than its own, and without any capability
+/// unless the user is root.
+///
+/// The kernel keeps ids by thread; the C library's functions, which change them in all, are not used.
+pub fn as_user<T: Send>(
+    uid: u32,
+    gid: u32,
+    more: &[u32],
+    run: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    let become_user = || {
+        let (uid, gid) = (u64::from(uid), u64::from(gid));
+        // SAFETY: the first call reads as many numbers as there are; the others take numbers alone. All three change this
+        // thread, which ends when `run` has returned.
+        let codes = unsafe {
+            [
+                libc::syscall(libc::SYS_setgroups, more.len(), more.as_ptr()),
+                libc::syscall(libc::SYS_setresgid, gid, gid, gid),
+                libc::syscall(libc::SYS_setresuid, uid, uid, uid),
+            ]
+        };
+        if codes.iter().any(|&code| code != 0) {
+            return Err(Error::last_os_error());
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| become_user().map(|()| run()));
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::other("the other user's thread panicked")))
+    })
 }
 
 /// `SYSLOG_ACTION_CONSOLE_LEVEL`

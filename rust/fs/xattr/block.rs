@@ -32,11 +32,6 @@ pub(super) struct Block<'sb> {
     pub(super) area: Area<KVec<u8>>,
 }
 
-/// Units of 512 bytes in a block.
-fn sectors(inode: &Inode) -> i64 {
-    i64::from(inode.sb().data().geo.block_size() / 512)
-}
-
 impl<'sb> Block<'sb> {
     fn bytes(inode: &Inode) -> Result<KVec<u8>> {
         // CAST: block sizes are at most 64 KiB.
@@ -76,7 +71,7 @@ impl<'sb> Block<'sb> {
     ///
     /// # Errors
     ///
-    /// `ENOSPC` where the block is shared (or there was none) and no other can be had; nothing has changed then.
+    /// `ENOSPC`, `EDQUOT` where the block is shared (or there was none) and no other can be had; nothing has changed then.
     pub(super) fn store(mut self, transaction: &Transaction<'sb>, inode: &'sb Inode) -> Result {
         let old = self.buffer.take();
         if self.area.is_empty() {
@@ -95,9 +90,11 @@ impl<'sb> Block<'sb> {
                 access.dirty_for(inode);
             }
             old => {
-                let block = self.write_new(transaction, inode)?;
+                inode.quota_charge(1)?;
+                let block = self
+                    .write_new(transaction, inode)
+                    .inspect_err(|_| inode.quota_release(1))?;
                 inode.data().disk.lock().file_acl = block;
-                inode.add_sectors(sectors(inode));
                 if let Some(old) = old {
                     let_go(transaction, inode, old);
                 }
@@ -110,7 +107,7 @@ impl<'sb> Block<'sb> {
     fn write_new(&mut self, transaction: &Transaction<'sb>, inode: &Inode) -> Result<u32> {
         report(self.area.set_refcount(1), inode, None)?;
         let goal = balloc::goal_for(inode.sb(), inode.ino());
-        let run = balloc::allocate(transaction, goal, 1)?;
+        let run = balloc::allocate(transaction, goal, 1, None)?;
         let write = || {
             let mut access = transaction.create(run.start)?;
             let written = access.write_bytes(0, self.area.bytes());
@@ -143,7 +140,7 @@ fn let_go(transaction: &Transaction<'_>, inode: &Inode, buffer: Buffer<'_>) {
     if let Err(e) = try_let_go(transaction, inode, buffer) {
         not_freed(inode, block, e);
     }
-    inode.add_sectors(-sectors(inode));
+    inode.quota_release(1);
 }
 
 fn not_freed(inode: &Inode, block: u64, e: Error) {

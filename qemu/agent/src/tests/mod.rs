@@ -6,6 +6,7 @@
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
 mod acl;
+mod alloc;
 mod attributes;
 mod cross;
 mod damage;
@@ -20,6 +21,7 @@ mod fsx;
 mod full;
 mod io;
 mod ioctl;
+mod limits;
 mod mapping;
 mod model;
 mod module;
@@ -29,6 +31,7 @@ mod namespace;
 mod orphan;
 mod owners;
 mod punch;
+mod quota;
 mod regressions;
 mod shutdown;
 mod swap;
@@ -125,6 +128,9 @@ fn all() -> Vec<Test> {
     tests.extend(ioctl::tests());
     tests.extend(discard::tests());
     tests.extend(shutdown::tests());
+    tests.extend(alloc::tests());
+    tests.extend(limits::tests());
+    tests.extend(quota::tests());
     tests.extend(cross::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());

@@ -223,7 +223,6 @@ fn features_of_ext4_are_named() {
     let expected = [
         "huge_file",
         "extra_isize",
-        "quota",
         "metadata_csum",
         "project",
         "verity",

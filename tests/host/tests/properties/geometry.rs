@@ -302,6 +302,12 @@ fn exercise(geo: &Geometry, a: u32, b: u32) -> Result<(), TestCaseError> {
             }
             Err(_) => prop_assert!(!valid),
         }
+        // Reserved ones too, and the same for all others.
+        let any = geo.any_inode_group(ino);
+        prop_assert_eq!(any.is_ok(), (1..=last).contains(&ino));
+        if valid {
+            prop_assert_eq!(any, geo.inode_group(ino));
+        }
     }
     for block in [a, b % geo.blocks_count(), geo.blocks_count(), 0, 1] {
         let valid = geo.first_data_block() <= block && block < geo.blocks_count();
