@@ -23,8 +23,12 @@
 //! | [`inode`] | the inode's 128 bytes and what follows them |
 //! | [`indirect`] | from a file block to the way through the indirect blocks |
 //! | [`dir`] | directory blocks: walk, find, insert, remove |
+//! | [`hash`] | the hash functions of indexed directories |
+//! | [`dx`] | index blocks: search, insert, split |
+//! | [`leaf`] | blocks of entries under an index: splitting one by hash |
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
+//! | [`sort`] | sorting without a panic |
 //! | `num` | divisions and shifts without a panic |
 
 #![forbid(unsafe_code)]
@@ -34,11 +38,15 @@ pub mod block;
 pub mod corrupt;
 pub mod dev;
 pub mod dir;
+pub mod dx;
 pub mod features;
 pub mod geometry;
 pub mod group;
+pub mod hash;
 pub mod indirect;
 pub mod inode;
+pub mod leaf;
 mod num;
+pub mod sort;
 pub mod superblock;
 pub mod time;

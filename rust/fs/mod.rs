@@ -15,6 +15,7 @@
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
+//! | [`dx`], [`readdir`] | indexed directories: their index; reading them in the order of hashes | `fs/ext4/namei.c`, `dir.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
@@ -34,6 +35,7 @@ mod buffered;
 mod counters;
 mod dir;
 mod direct;
+mod dx;
 mod error;
 mod group;
 mod ialloc;
@@ -42,6 +44,7 @@ mod iomap;
 mod map;
 mod namei;
 mod options;
+mod readdir;
 mod super_block;
 mod truncate;
 mod xattr;

@@ -4,7 +4,7 @@
 
 use super::{
     dir::{self, find},
-    error, ialloc, inode, Inode, Locked, Notblk, Transaction,
+    error, ialloc, inode, readdir, Inode, Locked, Notblk, Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_DIR, NAME_MAX},
@@ -19,6 +19,8 @@ use crate::{
 use kernel::prelude::*;
 
 impl vfs::dir::Operations for Notblk {
+    type Cursor = readdir::Cursor;
+
     fn lookup<'a>(dir: &'a Locked<Shared>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>> {
         if name.len() > NAME_MAX {
             return Err(ENAMETOOLONG);
@@ -175,8 +177,16 @@ impl vfs::dir::Operations for Notblk {
         sync_dir(to.dir)
     }
 
-    fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
-        dir::iterate(dir, emitter)
+    fn iterate(
+        dir: &Locked<Shared>,
+        cursor: &mut readdir::Cursor,
+        emitter: &mut Emitter<'_>,
+    ) -> Result {
+        readdir::iterate(dir, cursor, emitter)
+    }
+
+    fn end(dir: &Inode, narrow: bool) -> Option<u64> {
+        readdir::end(dir, narrow)
     }
 }
 

@@ -32,5 +32,7 @@ const unsigned int NOTBLK_FOP_DIO_PARALLEL_WRITE = (__force unsigned int)FOP_DIO
 const unsigned int NOTBLK_FOP_BUFFER_RASYNC = (__force unsigned int)FOP_BUFFER_RASYNC;
 const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
+const unsigned int NOTBLK_FMODE_32BITHASH = (__force unsigned int)FMODE_32BITHASH;
+const unsigned int NOTBLK_FMODE_64BITHASH = (__force unsigned int)FMODE_64BITHASH;
 const unsigned int NOTBLK_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int NOTBLK_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;

@@ -101,6 +101,7 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 /* linux/fs.h, linux/dcache.h: directories and names */
 struct inode *notblk_d_inode(const struct dentry *dentry);
 const char *notblk_d_name(const struct dentry *dentry, u32 *len);
+bool notblk_is_32bit_api(void);
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
 
 /* linux/uio.h, linux/fs.h: requests */

@@ -4,6 +4,7 @@
 //! dumpe2fs and with what went in; what is written must please e2fsck.
 
 mod files;
+mod htree;
 mod layout;
 mod tools;
 mod trees;

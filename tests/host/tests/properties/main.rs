@@ -7,5 +7,6 @@ mod block;
 mod dir;
 mod features;
 mod geometry;
+mod hash;
 mod indirect;
 mod small;
