@@ -317,7 +317,8 @@ pub enum Corrupt {
         /// Where the entry began.
         offset: u32,
     },
-    /// A directory's index block does not look free to who reads the directory as a list.
+    /// A directory's index leads to a block that is no index block: one does not begin with a free entry as long
+    /// as the block.
     IndexHidden,
     /// A directory's index uses a hash function that does not exist.
     IndexHashVersion {
@@ -596,7 +597,7 @@ impl fmt::Display for Corrupt {
             ),
             Self::IndexHidden => write!(
                 f,
-                "index block does not look like free entries to who reads a list"
+                "index leads to a block of entries where it should lead to an index block"
             ),
             Self::IndexHashVersion { found } => {
                 write!(f, "index uses hash function {found}, which does not exist")

@@ -107,17 +107,6 @@ pub struct Root {
 
 /// Reads block 0 of an indexed directory. C: the first half of `dx_probe`.
 pub fn read_root(b: &(impl Block + ?Sized), layout: &IndexLayout) -> Result<Root, Corrupt> {
-    let len_at = |at: usize| -> Result<u32, Corrupt> {
-        Ok(decode_rec_len(
-            b.get(at.saturating_add(4))?,
-            layout.block_size,
-        ))
-    };
-    // The two entries that an index must hide behind.
-    let covered = layout.block_size.saturating_sub(rec_len(1));
-    if len_at(0)? != rec_len(1) || len_at(DOTDOT_AT)? != covered {
-        return Err(Corrupt::IndexHidden);
-    }
     let info: RawInfo = b.get(INFO_AT)?;
     let version = Version::from_disk(info.hash_version).ok_or(Corrupt::IndexHashVersion {
         found: info.hash_version,
@@ -147,9 +136,7 @@ pub fn read_root(b: &(impl Block + ?Sized), layout: &IndexLayout) -> Result<Root
 
 /// Reads another index block.
 pub fn read_node(b: &(impl Block + ?Sized), layout: &IndexLayout) -> Result<Pairs, Corrupt> {
-    let inode: U32 = b.get(0)?;
-    let len = decode_rec_len(b.get(4)?, layout.block_size);
-    if inode.get() != 0 || len != layout.block_size {
+    if decode_rec_len(b.get(4)?, layout.block_size) != layout.block_size {
         return Err(Corrupt::IndexHidden);
     }
     Pairs::read(b, layout, HEADER)

@@ -14,6 +14,7 @@ mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod htree;
 mod model;
 mod module;
 mod mount;
@@ -92,6 +93,7 @@ fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
     tests.extend(names::tests());
+    tests.extend(htree::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
