@@ -64,7 +64,7 @@ impl Links {
         let base = self
             .dir
             .with_extension(format!("base-{}", self.made / LINKS));
-        if self.made % LINKS == 0 {
+        if self.made.is_multiple_of(LINKS) {
             file::write(&base, b"")?;
         }
         file::hard_link(base, self.dir.join(name))?;

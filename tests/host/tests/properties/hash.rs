@@ -165,10 +165,7 @@ proptest! {
         let mut model = BTreeMap::from([(0, 1)]);
         for hash in hashes {
             let hash = hash & !1;
-            if !model.contains_key(&hash) {
-                let leaf = index.insert(hash);
-                model.insert(hash, leaf);
-            }
+            model.entry(hash).or_insert_with(|| index.insert(hash));
         }
         for hash in asked.into_iter().chain(model.keys().copied()) {
             let expected = model.range(..=hash).next_back().expect("from 0 on").1;
