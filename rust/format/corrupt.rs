@@ -317,6 +317,65 @@ pub enum Corrupt {
         /// Where the entry began.
         offset: u32,
     },
+    /// A directory's index leads to a block that is no index block: one does not begin with a free entry as long
+    /// as the block.
+    IndexHidden,
+    /// A directory's index uses a hash function that does not exist.
+    IndexHashVersion {
+        /// `hash_version`.
+        found: u8,
+    },
+    /// A directory's index has flags that nobody knows.
+    IndexFlags {
+        /// `unused_flags`.
+        found: u8,
+    },
+    /// A directory's index has more levels than this format allows.
+    IndexLevels {
+        /// `indirect_levels`.
+        found: u8,
+    },
+    /// The head of a directory's index has a length that it cannot have.
+    IndexInfoLength {
+        /// `info_length`.
+        found: u8,
+    },
+    /// A directory's index block claims room for more or fewer pairs than fit into it.
+    IndexLimit {
+        /// What it claims.
+        limit: u32,
+        /// What fits.
+        expected: u32,
+    },
+    /// A directory's index block has no pairs, or more than it has room for.
+    IndexCount {
+        /// How many.
+        count: u32,
+        /// The room.
+        limit: u32,
+    },
+    /// A directory's index leads outside the directory, or to its own root.
+    IndexBlock {
+        /// The block it leads to.
+        block: u32,
+        /// Blocks of the directory.
+        blocks: u32,
+    },
+    /// A directory's index leads back to a block that led there.
+    IndexLoop {
+        /// The block.
+        block: u32,
+    },
+    /// The hashes in a directory's index are not in order.
+    IndexOrder {
+        /// The first that was seen out of place.
+        hash: u32,
+    },
+    /// A directory's block is full and cannot be split.
+    IndexSplit {
+        /// Number of entries in it.
+        entries: usize,
+    },
     /// A name that is empty or longer than 255 bytes.
     NameLength {
         /// Its length.
@@ -569,6 +628,41 @@ impl fmt::Display for Corrupt {
                 f,
                 "directory entry at offset {offset} is not the one that was found there"
             ),
+            Self::IndexHidden => write!(
+                f,
+                "index leads to a block of entries where it should lead to an index block"
+            ),
+            Self::IndexHashVersion { found } => {
+                write!(f, "index uses hash function {found}, which does not exist")
+            }
+            Self::IndexFlags { found } => write!(f, "index has unknown flags {found:#04x}"),
+            Self::IndexLevels { found } => {
+                write!(f, "index has {found} levels below its root, and at most one is allowed")
+            }
+            Self::IndexInfoLength { found } => {
+                write!(f, "head of the index cannot be {found} bytes long")
+            }
+            Self::IndexLimit { limit, expected } => write!(
+                f,
+                "index block claims room for {limit} pairs and has it for {expected}"
+            ),
+            Self::IndexCount { count, limit } => write!(
+                f,
+                "{count} pairs in an index block are not between 1 and {limit}"
+            ),
+            Self::IndexBlock { block, blocks } => write!(
+                f,
+                "index leads to block {block}, which is its root or past the directory's {blocks} blocks"
+            ),
+            Self::IndexLoop { block } => {
+                write!(f, "index leads back to block {block}, which led there")
+            }
+            Self::IndexOrder { hash } => {
+                write!(f, "hashes of the index are out of order at {hash:#010x}")
+            }
+            Self::IndexSplit { entries } => {
+                write!(f, "a full block of {entries} entries cannot be split")
+            }
             Self::NameLength { len } => write!(f, "a name cannot be {len} bytes long"),
             Self::AttributeHeader { magic, blocks } => write!(
                 f,

@@ -336,9 +336,7 @@ pub fn fill_slot(
         name_len: name.len() as u8,
         file_type,
     };
-    let name_at = (entry.offset as usize).saturating_add(HEADER);
-    b.write_bytes(name_at, name)?;
-    put_header(b, layout, &entry)?;
+    write_entry(b, layout, &entry, name)?;
     if used != 0 {
         put_rec_len(b, &host, used)?;
     }
@@ -384,8 +382,7 @@ pub fn init_dots(
         file_type: FT_DIR,
     };
     for (entry, name) in [(dot, b".".as_slice()), (dotdot, b"..")] {
-        b.write_bytes((entry.offset as usize).saturating_add(HEADER), name)?;
-        put_header(b, layout, &entry)?;
+        write_entry(b, layout, &entry, name)?;
     }
     Ok(())
 }
@@ -489,6 +486,17 @@ fn recheck(b: &(impl Block + ?Sized), layout: &DirLayout, entry: &Entry) -> Resu
         });
     }
     Ok(now)
+}
+
+/// Writes an entry with its name, which is as long as the entry says.
+pub(super) fn write_entry(
+    b: &mut (impl BlockMut + ?Sized),
+    layout: &DirLayout,
+    e: &Entry,
+    name: &[u8],
+) -> Result<(), Corrupt> {
+    b.write_bytes((e.offset as usize).saturating_add(HEADER), name)?;
+    put_header(b, layout, e)
 }
 
 fn put_header(

@@ -26,8 +26,12 @@
 //! | [`dir`] | directory blocks: walk, find, insert, remove |
 //! | [`xattr`] | extended attributes: areas in the inode and in a block |
 //! | [`acl`] | POSIX ACLs as values of attributes |
+//! | [`hash`] | the hash functions of indexed directories |
+//! | [`dx`] | index blocks: search, insert, split |
+//! | [`leaf`] | blocks of entries under an index: splitting one by hash |
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
+//! | [`sort`] | sorting without a panic |
 //! | `num` | divisions and shifts without a panic |
 
 #![forbid(unsafe_code)]
@@ -38,13 +42,17 @@ pub mod block;
 pub mod corrupt;
 pub mod dev;
 pub mod dir;
+pub mod dx;
 pub mod features;
 pub mod geometry;
 pub mod group;
+pub mod hash;
 pub mod indirect;
 pub mod inode;
+pub mod leaf;
 mod num;
 pub mod orphan;
+pub mod sort;
 pub mod superblock;
 pub mod time;
 pub mod xattr;

@@ -28,6 +28,11 @@ pub const ERRORS_RO: u16 = 2;
 /// `s_errors`: panic after an error.
 pub const ERRORS_PANIC: u16 = 3;
 
+/// `s_flags`: names are hashed with signed characters.
+pub const FLAGS_SIGNED_HASH: u32 = 0x1;
+/// `s_flags`: names are hashed with unsigned characters.
+pub const FLAGS_UNSIGNED_HASH: u32 = 0x2;
+
 /// `s_default_mount_opts`: print debugging information.
 pub const DEFM_DEBUG: u32 = 0x1;
 /// `s_default_mount_opts`: new files take the group of their directory.

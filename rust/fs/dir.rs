@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Directory blocks: finding, adding and removing entries. C: `fs/ext2/dir.c`.
+//! Directory blocks: finding, adding and removing entries. C: `fs/ext2/dir.c`; [`dx`] has the indexes.
 //!
 //! Directories live in buffers, not in the page cache, so that changes go through transactions. The directory's `i_rwsem`
 //! protects them.
 
 use super::{
+    dx,
     error::{self, At, OrReport},
     map::{Lookup, Reads},
     Inode, Locked, SuperBlock, Transaction,
 };
 use crate::{
     format::{
-        dir::{self, DirLayout, Entry, Found},
+        block::BlockMut,
+        corrupt::Corrupt,
+        dir::{self, DirLayout, Found},
         inode::FL_INDEX,
     },
     vfs::{
         dir::{DirentType, Emitter},
         errno::EUCLEAN,
+        transaction::WriteAccess,
         Buffer, Exclusive, Shared,
     },
 };
@@ -38,7 +42,7 @@ impl Place<'_> {
 }
 
 /// How this filesystem's directory blocks are laid out.
-fn layout(sb: &SuperBlock) -> DirLayout {
+pub(super) fn layout(sb: &SuperBlock) -> DirLayout {
     let geo = &sb.data().geo;
     DirLayout {
         block_size: geo.block_size(),
@@ -48,12 +52,12 @@ fn layout(sb: &SuperBlock) -> DirLayout {
 }
 
 /// Blocks of a directory.
-fn block_count(dir: &Inode) -> u32 {
+pub(super) fn block_count(dir: &Inode) -> u32 {
     u32::try_from(dir.sb().block_of(dir.size())).unwrap_or(u32::MAX)
 }
 
 /// A directory's block. Directories have no holes.
-fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
+pub(super) fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
     let found = dir.data().map.lock().lookup(dir, lblk, 1, Reads::Allowed)?;
     match found {
         Lookup::Mapped(run) => dir.sb().bread(run.start),
@@ -68,29 +72,53 @@ fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
 ///
 /// # Errors
 ///
-/// `EUCLEAN` where a block before it is damaged, `EIO`.
+/// `EUCLEAN` where a block that has to be looked at is damaged, `EIO`.
 pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>> {
-    let sb = dir.sb();
-    let layout = layout(sb);
+    if matches!(name, b"." | b"..") {
+        // In no index, and nowhere but here.
+        return find_in(dir, 0, name);
+    }
+    if dx::is_indexed(dir) {
+        match dx::find(dir, name) {
+            Err(e) if e == EUCLEAN => dx::give_up(dir),
+            found => return found,
+        }
+    }
     for lblk in 0..block_count(dir) {
-        let buffer = read_block(dir, lblk)?;
-        let found = dir::find(&buffer, &layout, name).or_report(sb, At::Dir(dir.ino(), lblk))?;
-        if let Some(found) = found {
-            return Ok(Some(Place {
-                _buffer: buffer,
-                lblk,
-                found,
-            }));
+        let found = find_in(dir, lblk, name)?;
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
 }
 
-/// Adds an entry; the directory grows by a block where none has room.
+/// Finds a name in one block.
+pub(super) fn find_in<'a>(dir: &'a Inode, lblk: u32, name: &[u8]) -> Result<Option<Place<'a>>> {
+    let sb = dir.sb();
+    let buffer = read_block(dir, lblk)?;
+    let found = dir::find(&buffer, &layout(sb), name).or_report(sb, At::Dir(dir.ino(), lblk))?;
+    Ok(found.map(|found| Place {
+        _buffer: buffer,
+        lblk,
+        found,
+    }))
+}
+
+/// An entry to be added.
+pub(super) struct NewEntry<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) ino: u32,
+    /// `FT_*`.
+    pub(super) file_type: u8,
+}
+
+/// Adds an entry; the directory grows where there is no room, and gets an index when it has more than one block and the
+/// filesystem has indexes. C: `ext4_add_entry`.
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `EUCLEAN`, `EIO`; the directory is as it was.
+/// `ENOSPC`, `EUCLEAN`, `EIO`; the directory has the entries that it had.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     dir: &Locked<Exclusive>,
@@ -98,50 +126,51 @@ pub(super) fn add(
     ino: u64,
     file_type: u8,
 ) -> Result {
-    let sb = dir.sb();
-    let layout = layout(sb);
-    let ino = u32::try_from(ino).map_err(|_| EUCLEAN)?;
-    clear_index(dir);
+    let new = NewEntry {
+        name,
+        ino: u32::try_from(ino).map_err(|_| EUCLEAN)?,
+        file_type,
+    };
+    if !dx::is_indexed(dir) && dx::may_be_indexed(dir) {
+        if add_to(transaction, dir, 0, &new)? {
+            return Ok(());
+        }
+        dx::convert(transaction, dir)?;
+    }
+    if dx::is_indexed(dir) {
+        match dx::add(transaction, dir, &new) {
+            // From now on a list; the inode on disk will say so with the change below.
+            Err(e) if e == EUCLEAN => dx::give_up(dir),
+            done => return done,
+        }
+    }
+    add_to_list(transaction, dir, &new)
+}
+
+/// Adds an entry to the first block that has room, or to a new one.
+fn add_to_list(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    new: &NewEntry<'_>,
+) -> Result {
     let hint = dir.data().disk.lock().room_hint;
     let count = block_count(dir);
     // From the first block that may have room, for there is none before it.
     for lblk in hint.min(count)..count {
-        let at = At::Dir(dir.ino(), lblk);
-        let buffer = read_block(dir, lblk)?;
-        let Some(slot) = dir::find_room(&buffer, &layout, name.len()).or_report(sb, at)? else {
-            if name.len() <= SMALL_NAME && dir.data().disk.lock().room_hint == lblk {
-                // No room for a small name: none for larger ones.
-                dir.data().disk.lock().room_hint = lblk.saturating_add(1);
-            }
-            continue;
-        };
-        let mut access = transaction.write(buffer);
-        dir::fill_slot(&mut access, &layout, &slot, name, ino, file_type).or_report(sb, at)?;
-        access.dirty_for(dir);
-        changed(dir);
-        return Ok(());
-    }
-    if sb.bytes_of(count.saturating_add(1)) > u64::from(u32::MAX) {
-        // The size of a directory has 32 bits.
-        return Err(EFBIG);
-    }
-    // A block more.
-    let at = At::Dir(dir.ino(), count);
-    let run = {
-        let mut map = dir.data().map.lock();
-        match map.lookup(dir, count, 1, Reads::Allowed)? {
-            Lookup::Hole(_) => map.allocate(transaction, dir, count, 1)?,
-            // Allocated beyond the size: left by a crash.
-            Lookup::Mapped(run) => run,
+        if add_to(transaction, dir, lblk, new)? {
+            return Ok(());
         }
-    };
-    let mut access = transaction.create(run.start)?;
-    dir::init_empty(&mut access, &layout).or_report(sb, at)?;
-    let slot = dir::find_room(&access, &layout, name.len()).or_report(sb, at)?;
-    let slot = slot.ok_or_else(|| error::report(sb, fmt!("{}: no room in an empty block", at)))?;
-    dir::fill_slot(&mut access, &layout, &slot, name, ino, file_type).or_report(sb, at)?;
-    access.dirty_for(dir);
-    dir.set_size(sb.bytes_of(count.saturating_add(1)));
+        let mut disk = dir.data().disk.lock();
+        if new.name.len() <= SMALL_NAME && disk.room_hint == lblk {
+            // No room for a small name: none for larger ones.
+            disk.room_hint = lblk.saturating_add(1);
+        }
+    }
+    let layout = layout(dir.sb());
+    append(transaction, dir, |block| {
+        dir::init_empty(block, &layout)?;
+        fill(block, &layout, new).map(drop)
+    })?;
     changed(dir);
     Ok(())
 }
@@ -149,14 +178,89 @@ pub(super) fn add(
 /// A block that has no room for a name of this length is taken to be full.
 const SMALL_NAME: usize = 16;
 
-/// Removes an entry.
+/// Adds an entry to one block, or answers that there is no room.
+pub(super) fn add_to(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    lblk: u32,
+    new: &NewEntry<'_>,
+) -> Result<bool> {
+    let sb = dir.sb();
+    let at = At::Dir(dir.ino(), lblk);
+    let layout = layout(sb);
+    let buffer = read_block(dir, lblk)?;
+    let Some(slot) = dir::find_room(&buffer, &layout, new.name.len()).or_report(sb, at)? else {
+        return Ok(false);
+    };
+    let mut access = transaction.write(buffer);
+    dir::fill_slot(
+        &mut access,
+        &layout,
+        &slot,
+        new.name,
+        new.ino,
+        new.file_type,
+    )
+    .or_report(sb, at)?;
+    access.dirty_for(dir);
+    changed(dir);
+    Ok(true)
+}
+
+/// Puts an entry where there is room in a block that nobody else sees yet; `false` where there is none.
+pub(super) fn fill(
+    block: &mut (impl BlockMut + ?Sized),
+    layout: &DirLayout,
+    new: &NewEntry<'_>,
+) -> Result<bool, Corrupt> {
+    let Some(slot) = dir::find_room(block, layout, new.name.len())? else {
+        return Ok(false);
+    };
+    dir::fill_slot(block, layout, &slot, new.name, new.ino, new.file_type)?;
+    Ok(true)
+}
+
+/// Gives the directory a block more, with what `fill` makes of a zeroed one, and answers which. C: `ext4_append`.
+///
+/// # Errors
+///
+/// `ENOSPC`, `EFBIG`, `ENOMEM`, `EUCLEAN`, `EIO`; the directory is as it was, and `fill` has not been called unless it is the
+/// one to fail.
+pub(super) fn append(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    fill: impl FnOnce(&mut WriteAccess<'_, '_>) -> Result<(), Corrupt>,
+) -> Result<u32> {
+    let sb = dir.sb();
+    let lblk = block_count(dir);
+    let size = sb.bytes_of(lblk.saturating_add(1));
+    if size > u64::from(u32::MAX) {
+        // The size of a directory has 32 bits.
+        return Err(EFBIG);
+    }
+    let run = {
+        let mut map = dir.data().map.lock();
+        match map.lookup(dir, lblk, 1, Reads::Allowed)? {
+            Lookup::Hole(_) => map.allocate(transaction, dir, lblk, 1)?,
+            // Allocated beyond the size: left by a crash.
+            Lookup::Mapped(run) => run,
+        }
+    };
+    let mut access = transaction.create(run.start)?;
+    fill(&mut access).or_report(sb, At::Dir(dir.ino(), lblk))?;
+    access.dirty_for(dir);
+    dir.set_size(size);
+    dir.mark_dirty();
+    Ok(lblk)
+}
+
+/// Removes an entry. An index needs no change: it may lead to blocks without entries.
 pub(super) fn remove(
     transaction: &Transaction<'_>,
     dir: &Locked<Exclusive>,
     place: Place<'_>,
 ) -> Result {
     let sb = dir.sb();
-    clear_index(dir);
     {
         // The block has room again.
         let mut disk = dir.data().disk.lock();
@@ -217,7 +321,7 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
     Ok(true)
 }
 
-/// Emits entries from the emitter's position on. C: `ext2_readdir`.
+/// Emits entries from the emitter's position on, which is a byte offset. C: `ext2_readdir`.
 pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
     let sb = dir.sb();
     let layout = layout(sb);
@@ -238,7 +342,7 @@ pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result
             if entry.inode != 0 {
                 let mut text = [0; dir::NAME_MAX];
                 let name = entry.read_name(&buffer, &mut text).or_report(sb, at)?;
-                if !emitter.emit(name, u64::from(entry.inode), dirent_type(&entry)) {
+                if !emitter.emit(name, u64::from(entry.inode), dirent_type(entry.file_type)) {
                     return Ok(());
                 }
             }
@@ -252,8 +356,8 @@ pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result
 }
 
 /// `d_type` for the file type in an entry.
-fn dirent_type(entry: &Entry) -> DirentType {
-    match entry.file_type {
+pub(super) fn dirent_type(file_type: u8) -> DirentType {
+    match file_type {
         dir::FT_REG_FILE => DirentType::REG,
         dir::FT_DIR => DirentType::DIR,
         dir::FT_CHRDEV => DirentType::CHR,
@@ -265,14 +369,12 @@ fn dirent_type(entry: &Entry) -> DirentType {
     }
 }
 
-/// We write directories as lists. A hash index would no longer fit them; without its flag the blocks of one are a
-/// valid list, and readers take them as such. C: ext2 clears `EXT2_BTREE_FL` likewise.
-fn clear_index(dir: &Inode) {
-    dir.data().disk.lock().flags &= !FL_INDEX;
-}
-
-/// A directory's contents have changed.
-fn changed(dir: &Inode) {
+/// A directory's contents have changed. Where the filesystem has no indexes, this one no longer fits its directory: without
+/// its flag the blocks are a valid list. C: `ext4_update_dx_flag`.
+pub(super) fn changed(dir: &Inode) {
+    if !dir.sb().data().hash.dir_index {
+        dir.data().disk.lock().flags &= !FL_INDEX;
+    }
     dir.touch_mctime();
     dir.mark_dirty();
 }

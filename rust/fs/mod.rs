@@ -21,6 +21,7 @@
 //! | [`discard`] | telling the device what is free | `ext4_trim_fs` in `fs/ext4/mballoc.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
+//! | [`dx`], [`readdir`] | indexed directories: their index; reading them in the order of hashes | `fs/ext4/namei.c`, `dir.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`quota`] | charging for blocks; quota files | `fs/ext4/super.c` |
 //! | [`limits`] | reserved blocks, groups of new files: mount options about them | `fs/ext4/balloc.c`, `super.c` |
@@ -50,6 +51,7 @@ mod counters;
 mod dir;
 mod direct;
 mod discard;
+mod dx;
 mod error;
 mod export;
 mod fileattr;
@@ -66,6 +68,7 @@ mod options;
 mod orphan;
 mod punch;
 mod quota;
+mod readdir;
 mod rename;
 mod reserve;
 mod shutdown;

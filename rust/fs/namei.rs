@@ -4,7 +4,8 @@
 
 use super::{
     dir::{self, find, Place},
-    error, ialloc, inode, links, orphan, rename, symlink, Inode, Locked, Notblk, Transaction,
+    error, ialloc, inode, links, orphan, readdir, rename, symlink, Inode, Locked, Notblk,
+    Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_DIR, NAME_MAX},
@@ -19,6 +20,8 @@ use crate::{
 use kernel::prelude::*;
 
 impl vfs::dir::Operations for Notblk {
+    type Cursor = readdir::Cursor;
+
     fn lookup<'a>(dir: &'a Locked<Shared>, name: &[u8]) -> Result<Option<InodeRef<'a, Self>>> {
         if name.len() > NAME_MAX {
             return Err(ENAMETOOLONG);
@@ -183,8 +186,16 @@ impl vfs::dir::Operations for Notblk {
         rename::exchange(from, to, inode, other)
     }
 
-    fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
-        dir::iterate(dir, emitter)
+    fn iterate(
+        dir: &Locked<Shared>,
+        cursor: &mut readdir::Cursor,
+        emitter: &mut Emitter<'_>,
+    ) -> Result {
+        readdir::iterate(dir, cursor, emitter)
+    }
+
+    fn end(dir: &Inode, narrow: bool) -> Option<u64> {
+        readdir::end(dir, narrow)
     }
 }
 

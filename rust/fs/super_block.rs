@@ -17,6 +17,7 @@ use crate::{
         block::{Block, BlockMut},
         features,
         geometry::Geometry,
+        hash::HashInfo,
         superblock::{self, RawSuperBlock},
         time,
     },
@@ -50,6 +51,8 @@ const ROOT_INO: u64 = 2;
 pub(crate) struct SuperData {
     /// Checked at mount, and constant after it.
     pub(super) geo: Geometry,
+    /// How names are hashed in indexed directories: as `geo`.
+    pub(super) hash: HashInfo,
     /// Mount options.
     pub(super) options: Live,
     /// Those about who may have how much.
@@ -156,6 +159,14 @@ impl super_block::Operations for Notblk {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
             EINVAL
         })?;
+        let hash = HashInfo::parse(&raw).ok_or_else(|| {
+            pr_err!(
+                "({}): cannot mount: unknown default hash function {}\n",
+                sb.id(),
+                raw.def_hash_version
+            );
+            EINVAL
+        })?;
         sb.set_blocksize(geo.block_size()).inspect_err(|_| {
             pr_err!(
                 "({}): cannot mount: the device cannot do blocks of {} bytes\n",
@@ -206,6 +217,7 @@ impl super_block::Operations for Notblk {
             try_pin_init!(SuperData {
                 geo,
                 limits: limits::Live::new(&options.limits, &raw),
+                hash,
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
@@ -493,6 +505,10 @@ fn mark_mounted(sb: &SuperBlock) -> Result {
         raw.state = U16::new(data.with_error(state & !superblock::STATE_VALID));
         raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));
         raw.mtime = U32::new(seconds());
+        if data.hash.dir_index && data.hash.unsaid {
+            // So that other machines hash as we do.
+            raw.flags = U32::new(raw.flags.get() | superblock::FLAGS_UNSIGNED_HASH);
+        }
     })?
     .sync()
 }

@@ -45,6 +45,8 @@ const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_OD
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const unsigned int NOTBLK_O_SYNC = O_SYNC;
 const unsigned int NOTBLK_VM_FAULT_SIGBUS = (__force unsigned int)VM_FAULT_SIGBUS;
+const unsigned int NOTBLK_FMODE_32BITHASH = (__force unsigned int)FMODE_32BITHASH;
+const unsigned int NOTBLK_FMODE_64BITHASH = (__force unsigned int)FMODE_64BITHASH;
 const unsigned int NOTBLK_IOCB_DIRECT = IOCB_DIRECT;
 const unsigned int NOTBLK_IOCB_NOWAIT = (__force unsigned int)IOCB_NOWAIT;
 

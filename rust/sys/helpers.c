@@ -455,6 +455,15 @@ const char *notblk_d_name(const struct dentry *dentry, u32 *len)
 	return dentry->d_name.name;
 }
 
+bool notblk_is_32bit_api(void)
+{
+#ifdef CONFIG_COMPAT
+	return in_compat_syscall();
+#else
+	return BITS_PER_LONG == 32;
+#endif
+}
+
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type)
 {
 	return dir_emit(ctx, name, namelen, ino, type);

@@ -127,6 +127,7 @@ struct inode *notblk_d_inode(const struct dentry *dentry);
 const struct qstr *notblk_d_qstr(const struct dentry *dentry);
 const char *notblk_d_name(const struct dentry *dentry, u32 *len);
 void notblk_set_delayed_kfree(struct delayed_call *done, void *memory);
+bool notblk_is_32bit_api(void);
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
 
 /* linux/posix_acl.h: entries by their number; ids are those of the initial user namespace */

@@ -8,8 +8,8 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    acl, file, fileattr, inode::New, ioctl, report, shutdown, to_result, xattr, Exclusive,
-    FileSystem, Inode, InodeRef, Locked, Shared,
+    acl, file, fileattr, inode::New, ioctl, open_dir::OpenDir, report, shutdown, to_result, xattr,
+    Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
@@ -70,6 +70,9 @@ pub(crate) struct RenameSide<'a, T: FileSystem> {
 
 /// What becomes the operation tables of a directory.
 pub(crate) trait Operations: Sized {
+    /// What belongs to an open directory beside `struct file` (`private_data`). C: `struct dir_private_info` of ext4.
+    type Cursor: Default + Send + Unpin + 'static;
+
     /// Finds `name`. C: `lookup`.
     ///
     /// # Errors
@@ -164,23 +167,41 @@ pub(crate) trait Operations: Sized {
         Self: FileSystem;
 
     /// Emits entries from `emitter.pos()` on. C: `iterate_shared`.
-    fn iterate(dir: &Locked<Self, Shared>, emitter: &mut Emitter<'_>) -> Result
+    fn iterate(
+        dir: &Locked<Self, Shared>,
+        cursor: &mut Self::Cursor,
+        emitter: &mut Emitter<'_>,
+    ) -> Result
+    where
+        Self: FileSystem;
+
+    /// The position behind the last entry, which is the largest there is; `None` where positions are byte offsets. `narrow`
+    /// as [`Emitter::is_narrow`]. C: `ext4_get_htree_eof`.
+    fn end(dir: &Inode<Self>, narrow: bool) -> Option<u64>
     where
         Self: FileSystem;
 }
 
 /// Where `readdir` puts entries. C: `struct dir_context`.
-pub(crate) struct Emitter<'a>(&'a mut bindings::dir_context);
+pub(crate) struct Emitter<'a> {
+    ctx: &'a mut bindings::dir_context,
+    narrow: bool,
+}
 
 impl Emitter<'_> {
-    /// Byte offset of the next entry in the directory (`ctx->pos`).
+    /// Where the next entry is: a byte offset, or what the filesystem has in place of one (`ctx->pos`).
     pub(crate) fn pos(&self) -> u64 {
-        super::to_pos(self.0.pos)
+        super::to_pos(self.ctx.pos)
+    }
+
+    /// The reader takes positions of 32 bits only.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.narrow
     }
 
     /// Sets it.
     pub(crate) fn set_pos(&mut self, pos: u64) {
-        self.0.pos = super::to_loff(pos);
+        self.ctx.pos = super::to_loff(pos);
     }
 
     /// Emits one entry; `false` when the reader's buffer is full. C: `dir_emit`.
@@ -190,7 +211,7 @@ impl Emitter<'_> {
         };
         // SAFETY: the context is C's own, valid during the callback; the name is copied.
         unsafe {
-            bindings::notblk_dir_emit(&raw mut *self.0, name.as_ptr().cast(), len, ino, dtype.0)
+            bindings::notblk_dir_emit(&raw mut *self.ctx, name.as_ptr().cast(), len, ino, dtype.0)
         }
     }
 }
@@ -248,7 +269,9 @@ impl<T: FileSystem> Table<T> {
     pub(super) const FILE_OPS: bindings::file_operations = {
         // SAFETY: all fields are optional pointers or integers, for which zero is good.
         let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
-        ops.llseek = Some(bindings::generic_file_llseek);
+        ops.open = Some(OpenDir::<T>::open);
+        ops.release = Some(OpenDir::<T>::release);
+        ops.llseek = Some(OpenDir::<T>::llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
         ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
@@ -549,7 +572,10 @@ impl<T: FileSystem> Table<T> {
                     &mut *ctx,
                 )
             };
-            T::iterate(dir, &mut Emitter(ctx))?;
+            // SAFETY: by the contract.
+            let (cursor, narrow) =
+                unsafe { (OpenDir::<T>::cursor(file), OpenDir::<T>::is_narrow(file)) };
+            T::iterate(dir, &mut cursor.lock(), &mut Emitter { ctx, narrow })?;
             Ok(0)
         })
     }

@@ -227,6 +227,8 @@ impl acl::Operations for Bare {
 }
 
 impl super::dir::Operations for Bare {
+    type Cursor = ();
+
     fn lookup<'a>(
         _dir: &'a Locked<Self, Shared>,
         _name: &[u8],
@@ -283,8 +285,16 @@ impl super::dir::Operations for Bare {
         Err(EOPNOTSUPP)
     }
 
-    fn iterate(_dir: &Locked<Self, Shared>, _emitter: &mut Emitter<'_>) -> Result {
+    fn iterate(
+        _dir: &Locked<Self, Shared>,
+        _cursor: &mut (),
+        _emitter: &mut Emitter<'_>,
+    ) -> Result {
         Ok(())
+    }
+
+    fn end(_dir: &Inode<Self>, _narrow: bool) -> Option<u64> {
+        None
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`inode`] | `struct inode`, `iget_locked`, `new_inode` |
 //! | [`inode_sync`] | `write_inode`, `sync_inode_metadata`, `fsync` |
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
+//! | [`open_dir`] | an open directory: its positions, and what is kept for each opener |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
 //! | [`xattr`] | `struct xattr_handler`, `listxattr`, labels of security modules |
@@ -66,6 +67,7 @@ pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 pub(crate) mod locked;
+mod open_dir;
 pub(crate) mod open_file;
 #[cfg_attr(
     not(CONFIG_QUOTA),

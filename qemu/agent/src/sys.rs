@@ -642,21 +642,3 @@ pub fn in_user_namespace(command: &mut Command) -> &mut Command {
     // SAFETY: the closure makes one system call, and allocates nothing.
     unsafe { command.pre_exec(enter) }
 }
-
-/// Runs `work` in a thread that is this user to filesystems, without root's rights.
-pub fn as_user<R: Send>(uid: u32, work: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: both take a number, and change this thread alone, which ends here.
-            unsafe {
-                libc::syscall(libc::SYS_setfsgid, uid);
-                libc::syscall(libc::SYS_setfsuid, uid);
-            }
-            work()
-        });
-        match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}

@@ -19,6 +19,7 @@ mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod htree;
 mod io;
 mod ioctl;
 mod limits;
@@ -115,6 +116,7 @@ fn all() -> Vec<Test> {
     tests.extend(owners::tests());
     tests.extend(xattr::tests());
     tests.extend(acl::tests());
+    tests.extend(htree::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());

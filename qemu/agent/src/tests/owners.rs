@@ -112,14 +112,14 @@ fn mapped_mount(env: &Env) -> Result<()> {
         .set_len(2)?;
     ensure!(fs::read(env.path("dir/file"))? == b"ma");
     // The owner may do what an owner may, and others may not.
-    as_user(5, || -> Result<()> {
+    as_user(5, 5, &[], || -> Result<()> {
         fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o600))?;
         ensure!(fs::read(dir.join("file"))? == b"ma");
         Ok(())
-    })?;
-    as_user(7, || {
+    })??;
+    as_user(7, 7, &[], || {
         fails(fs::read(dir.join("file")), libc::EACCES, "another's file")
-    })?;
+    })??;
     rustix::mount::unmount("/mnt2", rustix::mount::UnmountFlags::empty())?;
     mounted.end()?;
     let mounted = env.mount("")?;
@@ -138,7 +138,7 @@ fn sticky(env: &Env) -> Result<()> {
         fs::write(dir.join(name), b"")?;
         chown(dir.join(name), Some(1000), Some(1000))?;
     }
-    as_user(2000, || -> Result<()> {
+    as_user(2000, 2000, &[], || -> Result<()> {
         fs::write(dir.join("mine"), b"")?;
         fails(fs::remove_file(dir.join("a")), libc::EPERM, "unlink")?;
         fails(
@@ -159,11 +159,11 @@ fn sticky(env: &Env) -> Result<()> {
             rustix::fs::RenameFlags::EXCHANGE,
         );
         fails(errno(exchange), libc::EPERM, "exchange")
-    })?;
-    as_user(1000, || -> Result<()> {
+    })??;
+    as_user(1000, 1000, &[], || -> Result<()> {
         fs::remove_file(dir.join("a"))?;
         Ok(fs::rename(dir.join("b"), dir.join("c"))?)
-    })?;
+    })??;
     ensure!(fs::metadata(dir.join("mine"))?.uid() == 2000);
     mounted.end()
 }
@@ -175,7 +175,7 @@ fn set_group_id(env: &Env) -> Result<()> {
     fs::create_dir(&dir)?;
     chown(&dir, Some(1000), Some(70_000))?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o2777))?;
-    as_user(1000, || -> Result<()> {
+    as_user(1000, 1000, &[], || -> Result<()> {
         fs::write(dir.join("file"), b"")?;
         fs::create_dir(dir.join("sub"))?;
         std::os::unix::fs::symlink("target", dir.join("link"))?;
@@ -186,7 +186,7 @@ fn set_group_id(env: &Env) -> Result<()> {
             .mode(0o2770)
             .open(dir.join("bit"))?;
         Ok(())
-    })?;
+    })??;
     mounted.end()?;
     let mounted = env.mount("")?;
     for name in ["file", "sub", "link", "bit"] {
@@ -202,7 +202,7 @@ fn set_group_id(env: &Env) -> Result<()> {
     }
     // A write by another takes set-id bits away.
     fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o6777))?;
-    as_user(2000, || fs::write(dir.join("file"), b"x"))?;
+    as_user(2000, 2000, &[], || fs::write(dir.join("file"), b"x"))??;
     ensure!(fs::metadata(dir.join("file"))?.mode() & 0o7777 == 0o777);
     mounted.end()
 }

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod files;
+mod htree;
 mod layout;
 mod tools;
 mod trees;

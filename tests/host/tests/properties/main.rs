@@ -8,6 +8,7 @@ mod block;
 mod dir;
 mod features;
 mod geometry;
+mod hash;
 mod indirect;
 mod orphan;
 mod small;
