@@ -6,7 +6,7 @@
 
 use super::{
     error::{self, At, OrReport},
-    group,
+    group, record,
     super_block::Space,
     SuperBlock, Transaction,
 };
@@ -30,11 +30,12 @@ pub(super) struct Run {
 ///
 /// # Errors
 ///
-/// `ENOSPC`, with nothing changed; `EUCLEAN`, `EIO`.
+/// `ENOSPC`, with nothing changed; `EUCLEAN`, `EIO`; `EROFS` in an emergency.
 pub(super) fn allocate(transaction: &Transaction<'_>, goal: u32, want: u32) -> Result<Run> {
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
+    record::emergency_state(sb)?;
     let mut space = data.space.lock();
     let reserved = if may_use_reserved() {
         0

@@ -3,7 +3,7 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{direct, truncate, Inode, Locked, Notblk, Transaction};
+use super::{direct, record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
@@ -26,6 +26,9 @@ impl file::Operations for Notblk {
     }
 
     fn write_iter(mut request: Request<'_, Self, Write>) -> Io {
+        if let Err(e) = record::emergency_state(request.inode().sb()) {
+            return Io::Done(Err(e));
+        }
         if request.is_direct() {
             return direct::write_iter(request);
         }

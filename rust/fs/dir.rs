@@ -8,7 +8,7 @@
 use super::{
     error::{self, At, OrReport},
     map::{Lookup, Reads},
-    Inode, Locked, SuperBlock, Transaction,
+    record, Inode, Locked, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -57,8 +57,9 @@ fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
     let found = dir.data().map.lock().lookup(dir, lblk, 1, Reads::Allowed)?;
     match found {
         Lookup::Mapped(run) => dir.sb().bread(run.start),
-        Lookup::Hole(_) => Err(error::report(
+        Lookup::Hole(_) => Err(error::report_inode(
             dir.sb(),
+            dir.ino(),
             fmt!("directory {}: block {lblk} is missing", dir.ino()),
         )),
     }
@@ -99,6 +100,7 @@ pub(super) fn add(
     file_type: u8,
 ) -> Result {
     let sb = dir.sb();
+    record::emergency_state(sb)?;
     let layout = layout(sb);
     let ino = u32::try_from(ino).map_err(|_| EUCLEAN)?;
     clear_index(dir);
@@ -156,6 +158,7 @@ pub(super) fn remove(
     place: Place<'_>,
 ) -> Result {
     let sb = dir.sb();
+    record::emergency_state(sb)?;
     clear_index(dir);
     {
         // The block has room again.
@@ -180,6 +183,7 @@ pub(super) fn set(
     file_type: u8,
 ) -> Result {
     let sb = dir.sb();
+    record::emergency_state(sb)?;
     let ino = u32::try_from(ino).map_err(|_| EUCLEAN)?;
     let mut access = transaction.write(read_block(dir, place.lblk)?);
     dir::set_ino(&mut access, &layout(sb), &place.found.entry, ino, file_type)

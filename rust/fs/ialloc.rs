@@ -5,7 +5,7 @@
 use super::{
     balloc,
     error::{self, At, OrReport},
-    group, inode,
+    group, inode, record,
     super_block::Space,
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -62,6 +62,7 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
+    record::emergency_state(sb)?;
     let mut space = data.space.lock();
     if space.free_inodes == 0 {
         return Err(ENOSPC);

@@ -66,8 +66,8 @@ impl InodeData {
 pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
     let geo = &sb.data().geo;
     let at = At::Inode(ino);
-    let short =
-        u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
+    let short = u32::try_from(ino)
+        .map_err(|_| error::report_inode(sb, ino, fmt!("inode {ino}: no such number")))?;
     let (group, index) = geo.inode_group(short).or_report(sb, at)?;
     let desc = group::read(sb, group)?;
     let (block, off) = geo
@@ -152,8 +152,9 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
         if raw.mode.get() == 0 || raw.dtime.get() != 0 {
             return Err(ESTALE);
         }
-        return Err(error::report(
+        return Err(error::report_inode(
             sb,
+            ino,
             fmt!("inode {ino}: no links, and not deleted"),
         ));
     }
@@ -165,8 +166,9 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
         (disk::FL_EA_INODE, "an attribute's value"),
     ] {
         if flags & flag != 0 {
-            return Err(error::report(
+            return Err(error::report_inode(
                 sb,
+                ino,
                 fmt!("inode {ino}: has {what}, which this format does not"),
             ));
         }
@@ -179,14 +181,16 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
             .or_report(sb, At::Attributes(ino, acl))?;
     }
     if i64::try_from(raw.size()).is_err() {
-        return Err(error::report(
+        return Err(error::report_inode(
             sb,
+            ino,
             fmt!("inode {ino}: size {:#x}", raw.size()),
         ));
     }
     if raw.file_type() == disk::S_IFDIR && sb.offset_in_block(raw.size()) != 0 {
-        return Err(error::report(
+        return Err(error::report_inode(
             sb,
+            ino,
             fmt!(
                 "inode {ino}: directory of {} bytes, which is not whole blocks",
                 raw.size()
@@ -211,8 +215,9 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
                 Some(target) if len < text.len() && !target.contains(&0) => {
                     new.set_kind(&Kind::FastSymlink(target))
                 }
-                _ => Err(error::report(
+                _ => Err(error::report_inode(
                     new.sb(),
+                    new.ino(),
                     fmt!("inode {}: bad symlink", new.ino()),
                 )),
             }
@@ -222,8 +227,9 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
         }
         disk::S_IFCHR | disk::S_IFBLK => new.set_kind(&Kind::Special { major, minor }),
         disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
-        _ => Err(error::report(
+        _ => Err(error::report_inode(
             new.sb(),
+            new.ino(),
             fmt!(
                 "inode {}: mode {:#o}, size {}",
                 new.ino(),

@@ -18,6 +18,7 @@
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
+//! | [`record`] | errors in the superblock, and the end of writing | `fs/ext4/super.c` |
 //!
 //! # Locks, outermost first
 //!
@@ -26,6 +27,7 @@
 //! 3. Folio locks (VFS, iomap).
 //! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
 //! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 6. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +44,7 @@ mod iomap;
 mod map;
 mod namei;
 mod options;
+mod record;
 mod super_block;
 mod truncate;
 mod xattr;

@@ -30,8 +30,9 @@ impl vfs::dir::Operations for Notblk {
         match inode::iget(dir.sb(), ino) {
             Ok(found) => Ok(Some(found)),
             // A name for an inode that is deleted, which only damage can leave.
-            Err(e) if e == ESTALE => Err(error::report(
+            Err(e) if e == ESTALE => Err(error::report_inode(
                 dir.sb(),
+                dir.ino(),
                 fmt!("directory {}: names deleted inode {ino}", dir.ino()),
             )),
             Err(e) => Err(e),
@@ -182,8 +183,13 @@ impl vfs::dir::Operations for Notblk {
 
 /// The `..` of a directory.
 fn find_dotdot(dir: &Inode) -> Result<dir::Place<'_>> {
-    find(dir, b"..")?
-        .ok_or_else(|| error::report(dir.sb(), fmt!("directory {}: has no ..", dir.ino())))
+    find(dir, b"..")?.ok_or_else(|| {
+        error::report_inode(
+            dir.sb(),
+            dir.ino(),
+            fmt!("directory {}: has no ..", dir.ino()),
+        )
+    })
 }
 
 /// As [`sync_dir`], for a name that has just been made: it is there whether the disk takes it or not, so the call

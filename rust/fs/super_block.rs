@@ -4,20 +4,23 @@
 
 use super::{
     counters::Counters,
-    error::{self, At, OrReport},
+    error::{At, OrReport},
     group, inode,
     options::{Errors, Live, Options},
+    record::{self, Record},
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
         block::{Block, BlockMut},
-        features,
+        corrupt::Corrupt,
+        error_record, features,
         geometry::Geometry,
         superblock::{self, RawSuperBlock},
         time,
     },
     vfs::{
+        errno::EUCLEAN,
         fs_context::{Log, Value},
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
@@ -34,7 +37,7 @@ use kernel::{
         new_mutex, Mutex,
     },
 };
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 
 /// `f_type` and `s_magic`.
 const MAGIC: u32 = 0xEF53;
@@ -59,12 +62,16 @@ pub(crate) struct SuperData {
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
     disk_errors: Errors,
-    /// Was mounted read-write, or remounted so, and not read-only by request since.
-    writable: Atomic<bool>,
-    /// Damage has been seen since mount.
-    error: Atomic<bool>,
+    /// Errors seen since mount.
+    #[pin]
+    pub(super) record: Record,
+    /// Held while the superblock is changed in its buffer. Nothing is taken under it.
+    #[pin]
+    change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     place: (u32, usize),
+    /// Lifetime writes: `s_kbytes_written` as it was found, and what the device counted then in units of 512 bytes.
+    written: (u64, u64),
     /// Features that forbid writing are present.
     read_only_only: bool,
 }
@@ -84,11 +91,6 @@ impl SuperData {
         &self.counters
     }
 
-    /// Damage was seen: the state on disk will say so, and e2fsck will look.
-    pub(super) fn note_error(&self) {
-        self.error.store(true, Relaxed);
-    }
-
     /// What is to be done about damage.
     pub(super) fn errors(&self) -> Errors {
         self.options.get().errors.unwrap_or(self.disk_errors)
@@ -101,15 +103,11 @@ impl SuperData {
 
     /// A state for the disk, with what has been seen since mount.
     fn with_error(&self, state: u16) -> u16 {
-        if self.has_error() {
+        if self.record.has_error() {
             state | superblock::STATE_ERROR
         } else {
             state
         }
-    }
-
-    fn has_error(&self) -> bool {
-        self.error.load(Relaxed)
     }
 }
 
@@ -169,12 +167,6 @@ impl super_block::Operations for Notblk {
         // CAST: the superblock lies in block 0 or 1.
         let place = ((offset / block_size) as u32, (offset % block_size) as usize);
         let state = raw.state.get();
-        if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
-            pr_warn!(
-                "({}): mounting a filesystem that is not clean: running e2fsck is recommended\n",
-                sb.id()
-            );
-        }
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
@@ -184,9 +176,10 @@ impl super_block::Operations for Notblk {
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
-                writable: Atomic::new(false),
-                error: Atomic::new(false),
+                record <- Record::new(),
+                change <- new_mutex!((), "notblk::superblock"),
                 place,
+                written: (raw.kbytes_written.get(), sb.sectors_written()),
                 read_only_only,
             }? Error),
             GFP_KERNEL,
@@ -214,10 +207,12 @@ impl super_block::Operations for Notblk {
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
+        if sb.is_read_only() != read_only {
+            record::emergency_state(sb)?;
+        }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state())?.sync()?;
-                data.writable.store(false, Relaxed);
             }
             (true, false) => {
                 if data.read_only_only {
@@ -236,9 +231,8 @@ impl super_block::Operations for Notblk {
     }
 
     fn put_super(sb: &SuperBlock) {
-        // errors=remount-ro made it read-only, and has not written that there was an error.
-        let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
-        if sb.is_read_only() && !forced {
+        // After an emergency the state on disk stays as it is: not clean, with errors.
+        if sb.is_read_only() || record::emergency_state(sb).is_err() {
             return;
         }
         let written = write_super(sb, sb.data().clean_state()).and_then(|buffer| buffer.sync());
@@ -248,6 +242,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        record::emergency_state(sb)?;
         if sb.is_read_only() {
             return Ok(());
         }
@@ -257,6 +252,10 @@ impl super_block::Operations for Notblk {
             buffer.sync()?;
         }
         Ok(())
+    }
+
+    fn emergency_state(sb: &SuperBlock) -> Result {
+        record::emergency_state(sb)
     }
 
     fn statfs(sb: &SuperBlock) -> Result<StatFs> {
@@ -292,9 +291,13 @@ impl super_block::Operations for Notblk {
         if let Some(errors) = options.errors {
             seq_print!(m, ",errors={}", errors.name());
         }
+        if sb.data().record.is_emergency_ro() {
+            seq_print!(m, ",emergency_ro");
+        }
     }
 
     fn write_inode(inode: &Inode) -> Result {
+        record::emergency_state(inode.sb())?;
         inode::write(inode).map(drop)
     }
 
@@ -384,19 +387,50 @@ fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     })
 }
 
-/// Read-write from now on: not valid until unmount, one mount more.
+/// Read-write from now on: not valid until unmount, one mount more. C: `ext4_setup_super`.
 fn mark_mounted(sb: &SuperBlock) -> Result {
     let data = sb.data();
-    data.writable.store(true, Relaxed);
+    let mut found = None;
     update_super(sb, |raw| {
         // As it is now: e2fsck may have been here since a read-only mount.
+        found = Some(*raw);
         let state = raw.state.get();
         data.clean_state.store(u32::from(state), Relaxed);
         raw.state = U16::new(data.with_error(state & !superblock::STATE_VALID));
+        if raw.max_mnt_count.get() == 0 {
+            raw.max_mnt_count = U16::new(superblock::DFL_MAX_MNT_COUNT);
+        }
         raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));
-        raw.mtime = U32::new(seconds());
+        (raw.mtime, raw.mtime_hi) = error_record::split_time(time());
     })?
-    .sync()
+    .sync()?;
+    if let Some(reason) = found.as_ref().and_then(reason_to_check) {
+        pr_warn!(
+            "({}): warning: {reason}, running e2fsck is recommended\n",
+            sb.id()
+        );
+    }
+    Ok(())
+}
+
+/// Why e2fsck should look at a filesystem that is being mounted, if it should. In the words of ext4, for who looks for them.
+fn reason_to_check(raw: &RawSuperBlock) -> Option<&'static str> {
+    let state = raw.state.get();
+    // CAST: a signed number: none of 0 and less is a limit.
+    let max_mounts = raw.max_mnt_count.get() as i16;
+    let interval = u64::from(raw.checkinterval.get());
+    let checked = error_record::join_time(raw.lastcheck, raw.lastcheck_hi);
+    if state & superblock::STATE_VALID == 0 {
+        Some("mounting unchecked fs")
+    } else if state & superblock::STATE_ERROR != 0 {
+        Some("mounting fs with errors")
+    } else if max_mounts > 0 && raw.mnt_count.get() >= raw.max_mnt_count.get() {
+        Some("maximal mount count reached")
+    } else if interval != 0 && checked.saturating_add(interval) <= time() {
+        Some("checktime reached")
+    } else {
+        None
+    }
 }
 
 /// The first file of 2 GiB or more: readers that know no such files must not write here. C: the end of
@@ -421,23 +455,61 @@ pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
     .map(drop)
 }
 
-/// Changes fields of the superblock through a transaction. One at a time: `space` is held.
+/// Writes the errors that the superblock does not know yet, and waits.
+///
+/// # Errors
+///
+/// `EIO`, `ENOMEM`; `EUCLEAN` where the superblock itself is damaged, which is not reported: the caller is a report.
+pub(super) fn write_errors(sb: &SuperBlock) -> Result {
+    match change_super(sb, |raw| {
+        raw.state = U16::new(sb.data().with_error(raw.state.get()));
+    })? {
+        Ok(buffer) => buffer.sync(),
+        Err(_) => Err(EUCLEAN),
+    }
+}
+
+/// Changes fields of the superblock; damage is reported.
 fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Result<Buffer<'_>> {
+    change_super(sb, change)?.or_report(sb, At::SuperBlock)
+}
+
+/// Changes fields of the superblock through a transaction, and with them what changes every time. C: `ext4_update_super`.
+///
+/// # Errors
+///
+/// The inner one is damage, unreported.
+fn change_super(
+    sb: &SuperBlock,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<Result<Buffer<'_>, Corrupt>> {
+    let data = sb.data();
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
-    let _one_at_a_time = sb.data().space.lock();
-    let mut access = transaction.write(buffer);
-    let mut raw: RawSuperBlock = access.get(off).or_report(sb, At::SuperBlock)?;
-    if u32::from(raw.magic.get()) != MAGIC {
-        return Err(error::report(
-            sb,
-            fmt!("superblock: overwritten while mounted"),
-        ));
+    let _one_at_a_time = data.change.lock();
+    let mut raw: RawSuperBlock = match buffer.get(off) {
+        Ok(raw) => raw,
+        Err(corrupt) => return Ok(Err(corrupt)),
+    };
+    let found = raw.magic.get();
+    if found != superblock::MAGIC {
+        return Ok(Err(Corrupt::BadMagic { found }));
     }
     change(&mut raw);
-    raw.wtime = U32::new(seconds());
-    access.put(off, &raw).or_report(sb, At::SuperBlock)?;
-    Ok(access.dirty())
+    data.record.store(&mut raw);
+    if !sb.is_read_only() {
+        (raw.wtime, raw.wtime_hi) = error_record::split_time(time());
+    }
+    let (kbytes, sectors) = data.written;
+    let kbytes = kbytes.saturating_add(sb.sectors_written().saturating_sub(sectors) / 2);
+    raw.kbytes_written = U64::new(kbytes);
+    let mut access = transaction.write(buffer);
+    Ok(access.put(off, &raw).map(|()| access.dirty()))
+}
+
+/// Seconds since 1970; 0 before.
+pub(super) fn time() -> u64 {
+    u64::try_from(crate::vfs::super_block::real_seconds()).unwrap_or(0)
 }
 
 /// Seconds since 1970, as 32 bits hold them.

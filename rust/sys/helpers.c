@@ -4,6 +4,7 @@
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
 #include <linux/lockdep.h>
+#include <linux/part_stat.h>
 
 #include "helpers.h"
 
@@ -335,6 +336,16 @@ bool notblk_sb_rdonly(const struct super_block *sb)
 u64 notblk_bdev_nr_bytes(struct super_block *sb)
 {
 	return bdev_nr_bytes(sb->s_bdev);
+}
+
+bool notblk_bdev_read_only(struct super_block *sb)
+{
+	return bdev_read_only(sb->s_bdev);
+}
+
+u64 notblk_bdev_sectors_written(struct super_block *sb)
+{
+	return part_stat_read(sb->s_bdev, sectors[STAT_WRITE]);
 }
 
 u32 notblk_mkdev(u32 major, u32 minor)

@@ -92,6 +92,8 @@ bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
+bool notblk_bdev_read_only(struct super_block *sb);
+u64 notblk_bdev_sectors_written(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);

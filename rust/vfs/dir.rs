@@ -176,7 +176,7 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(bindings::generic_file_llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
+        ops.fsync = Some(inode_sync::Table::<T>::fsync);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };

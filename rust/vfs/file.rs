@@ -78,7 +78,7 @@ impl<T: FileSystem> Table<T> {
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(Self::mmap_prepare);
         ops.open = Some(Self::open);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
+        ops.fsync = Some(inode_sync::Table::<T>::fsync);
         ops.splice_read = Some(bindings::filemap_splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
         ops.setlease = Some(bindings::generic_setlease);
@@ -171,6 +171,10 @@ impl<T: FileSystem> Table<T> {
         attr: *mut bindings::iattr,
     ) -> c_int {
         from_result(|| {
+            // SAFETY: by the contract.
+            T::emergency_state(
+                unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) }.sb(),
+            )?;
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.

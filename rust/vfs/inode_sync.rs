@@ -28,6 +28,25 @@ impl<T: FileSystem> Table<T> {
         inode.sync_metadata_buffers()?;
         buffer.sync()
     }
+
+    /// # Safety
+    ///
+    /// C's contract for `fsync`, on a file of ours.
+    pub(super) unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        datasync: c_int,
+    ) -> c_int {
+        // SAFETY: by the contract.
+        let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_file_inode(file)) };
+        // Before anything is written, and before an error of write-back counts as reported: as ext4.
+        if let Err(e) = T::emergency_state(inode.sb()) {
+            return e.to_errno();
+        }
+        // SAFETY: by the contract.
+        unsafe { Self::FSYNC(file, start, end, datasync) }
+    }
 }
 
 /// What an inode's slot keeps for this: nothing, VFS has it.
@@ -48,7 +67,7 @@ impl State {
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl<T: FileSystem> Table<T> {
-    pub(super) const FSYNC: unsafe extern "C" fn(
+    const FSYNC: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
@@ -119,12 +138,12 @@ impl State {
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl<T: FileSystem> Table<T> {
-    pub(super) const FSYNC: unsafe extern "C" fn(
+    const FSYNC: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
         c_int,
-    ) -> c_int = Self::fsync;
+    ) -> c_int = Self::simple_fsync;
 
     /// Puts the functions into the superblock's table.
     pub(super) const fn add_to(ops: &mut bindings::super_operations) {
@@ -160,12 +179,12 @@ impl<T: FileSystem> Table<T> {
         })
     }
 
-    /// As `simple_fsync` of 7.3.
+    /// As C's of 7.3.
     ///
     /// # Safety
     ///
     /// C's contract for `fsync`, on a file of ours.
-    unsafe extern "C" fn fsync(
+    unsafe extern "C" fn simple_fsync(
         file: *mut bindings::file,
         start: bindings::loff_t,
         end: bindings::loff_t,

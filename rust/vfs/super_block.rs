@@ -108,6 +108,19 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// Whether the filesystem may still be written to, beside what its mount says. Asked before a change of attributes,
+    /// write-back, and `fsync`; the filesystem asks itself elsewhere. C: `ext4_emergency_state`.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` from the damage on that ended all writing.
+    fn emergency_state(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
     /// C: `statfs`.
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>
     where
@@ -205,14 +218,16 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::notblk_sb_rdonly(self.as_raw()) }
     }
 
-    /// Sets `SB_RDONLY` because the filesystem is damaged: whoever begins to write from now on gets `EROFS`. C: the same
-    /// line in `ext2_error`.
-    pub(crate) fn force_read_only(&self) {
-        // SAFETY: valid by invariant; C changes `s_flags` without a lock of its own too.
-        unsafe {
-            let flags = &raw mut (*self.as_raw()).s_flags;
-            flags.write_volatile(flags.read_volatile() | bindings::NOTBLK_SB_RDONLY);
-        }
+    /// Whether the device itself refuses to be written to. C: `bdev_read_only`.
+    pub(crate) fn device_read_only(&self) -> bool {
+        // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
+        unsafe { bindings::notblk_bdev_read_only(self.as_raw()) }
+    }
+
+    /// Units of 512 bytes written to the device since it is there, by whomever. C: `part_stat_read`.
+    pub(crate) fn sectors_written(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { bindings::notblk_bdev_sectors_written(self.as_raw()) }
     }
 
     /// Reads a block through the buffer cache. C: `sb_bread`. Sleeps.

@@ -5,6 +5,7 @@
 mod bitmap;
 mod block;
 mod dir;
+mod error_record;
 mod features;
 mod geometry;
 mod indirect;
