@@ -3,11 +3,11 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{direct, record, truncate, Inode, Locked, Notblk, Transaction};
+use super::{direct, last_mounted, record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
-    file,
+    file::{self, MountPoint},
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
     Exclusive,
@@ -15,6 +15,10 @@ use crate::vfs::{
 use kernel::prelude::*;
 
 impl file::Operations for Notblk {
+    fn opened(inode: &Inode, mount: &MountPoint<'_>) {
+        last_mounted::sample(inode.sb(), mount);
+    }
+
     fn read_iter(mut request: Request<'_, Self, Read>) -> Io {
         if request.len() == 0 {
             return Io::Done(Ok(0));

@@ -18,6 +18,8 @@
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
+//! | [`freeze`] | a device that holds still | `fs/ext2/super.c` |
+//! | [`last_mounted`] | the mount point in the superblock | `fs/ext4/file.c` |
 //! | [`record`] | errors in the superblock, and the end of writing | `fs/ext4/super.c` |
 //!
 //! # Locks, outermost first
@@ -37,10 +39,12 @@ mod counters;
 mod dir;
 mod direct;
 mod error;
+mod freeze;
 mod group;
 mod ialloc;
 mod inode;
 mod iomap;
+mod last_mounted;
 mod map;
 mod namei;
 mod options;

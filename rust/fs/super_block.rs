@@ -5,7 +5,7 @@
 use super::{
     counters::Counters,
     error::{At, OrReport},
-    group, inode,
+    freeze, group, inode,
     options::{Errors, Live, Options},
     record::{self, Record},
     Inode, Notblk, SuperBlock, Transaction,
@@ -70,6 +70,10 @@ pub(crate) struct SuperData {
     change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     place: (u32, usize),
+    /// See [`freeze`].
+    pub(super) frozen: Atomic<bool>,
+    /// The mount point has been written to the superblock, or is too long.
+    pub(super) mount_sampled: Atomic<bool>,
     /// Lifetime writes: `s_kbytes_written` as it was found, and what the device counted then in units of 512 bytes.
     written: (u64, u64),
     /// Features that forbid writing are present.
@@ -179,6 +183,8 @@ impl super_block::Operations for Notblk {
                 record <- Record::new(),
                 change <- new_mutex!((), "notblk::superblock"),
                 place,
+                frozen: Atomic::new(false),
+                mount_sampled: Atomic::new(false),
                 written: (raw.kbytes_written.get(), sb.sectors_written()),
                 read_only_only,
             }? Error),
@@ -212,7 +218,7 @@ impl super_block::Operations for Notblk {
         }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
-                write_super(sb, data.clean_state())?.sync()?;
+                write_state(sb, true)?;
             }
             (true, false) => {
                 if data.read_only_only {
@@ -235,15 +241,14 @@ impl super_block::Operations for Notblk {
         if sb.is_read_only() || record::emergency_state(sb).is_err() {
             return;
         }
-        let written = write_super(sb, sb.data().clean_state()).and_then(|buffer| buffer.sync());
-        if let Err(e) = written {
+        if let Err(e) = write_state(sb, true) {
             pr_err!("({}): superblock not written at unmount: {e:?}\n", sb.id());
         }
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
         record::emergency_state(sb)?;
-        if sb.is_read_only() {
+        if sb.is_read_only() || freeze::is_frozen(sb) {
             return Ok(());
         }
         // Mounted: not valid until unmount says so.
@@ -252,6 +257,14 @@ impl super_block::Operations for Notblk {
             buffer.sync()?;
         }
         Ok(())
+    }
+
+    fn freeze(sb: &SuperBlock) -> Result {
+        freeze::freeze(sb)
+    }
+
+    fn unfreeze(sb: &SuperBlock) -> Result {
+        freeze::unfreeze(sb)
     }
 
     fn emergency_state(sb: &SuperBlock) -> Result {
@@ -371,6 +384,18 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     Ok((sb.bread(block)?, off))
 }
 
+/// Writes the superblock, which says then that the filesystem is as it was before the mount, or is mounted (not `clean`),
+/// and waits.
+pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
+    let state = sb.data().clean_state();
+    let state = if clean {
+        state
+    } else {
+        state & !superblock::STATE_VALID
+    };
+    write_super(sb, state)?.sync()
+}
+
 /// Writes free counts, time and state to the superblock's buffer.
 fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     let data = sb.data();
@@ -453,6 +478,14 @@ pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
         }
     })
     .map(drop)
+}
+
+/// Bytes of `s_last_mounted`.
+pub(super) const LAST_MOUNTED_LEN: usize = 64;
+
+/// Writes the mount point to the superblock, with the next sync.
+pub(super) fn set_last_mounted(sb: &SuperBlock, text: [u8; LAST_MOUNTED_LEN]) -> Result {
+    update_super(sb, |raw| raw.last_mounted = text).map(drop)
 }
 
 /// Writes the errors that the superblock does not know yet, and waits.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
+#include <linux/dcache.h>
 #include <linux/module.h>
+#include <linux/mount.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
 #include <linux/lockdep.h>
@@ -193,6 +195,11 @@ void notblk_sb_end_intwrite(struct super_block *sb)
 	sb_end_intwrite(sb);
 }
 
+bool notblk_sb_start_intwrite_trylock(struct super_block *sb)
+{
+	return sb_start_intwrite_trylock(sb);
+}
+
 void notblk_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);
@@ -338,6 +345,11 @@ u64 notblk_bdev_nr_bytes(struct super_block *sb)
 	return bdev_nr_bytes(sb->s_bdev);
 }
 
+bool notblk_sb_has_removed(struct super_block *sb)
+{
+	return atomic_long_read(&sb->s_remove_count) != 0;
+}
+
 bool notblk_bdev_read_only(struct super_block *sb)
 {
 	return bdev_read_only(sb->s_bdev);
@@ -392,6 +404,13 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 struct inode *notblk_file_inode(const struct file *file)
 {
 	return file_inode(file);
+}
+
+const char *notblk_file_mount_path(const struct file *file, char *buf, int len)
+{
+	struct path path = { .mnt = file->f_path.mnt, .dentry = file->f_path.mnt->mnt_root };
+
+	return d_path(&path, buf, len);
 }
 
 void notblk_file_accessed(struct file *file)

@@ -62,6 +62,7 @@ void notblk_filemap_invalidate_lock_shared(struct address_space *mapping);
 void notblk_filemap_invalidate_unlock_shared(struct address_space *mapping);
 void notblk_sb_start_intwrite(struct super_block *sb);
 void notblk_sb_end_intwrite(struct super_block *sb);
+bool notblk_sb_start_intwrite_trylock(struct super_block *sb);
 void notblk_sb_start_pagefault(struct super_block *sb);
 void notblk_sb_end_pagefault(struct super_block *sb);
 bool notblk_inode_dio_busy(struct inode *inode);
@@ -92,6 +93,7 @@ bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
+bool notblk_sb_has_removed(struct super_block *sb);
 bool notblk_bdev_read_only(struct super_block *sb);
 u64 notblk_bdev_sectors_written(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
@@ -107,6 +109,7 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
+const char *notblk_file_mount_path(const struct file *file, char *buf, int len);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);

@@ -14,8 +14,38 @@ use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
+/// Where the filesystem is mounted that a file is opened on.
+///
+/// # Invariants
+///
+/// The file is valid for the lifetime.
+pub(crate) struct MountPoint<'a>(*const bindings::file, PhantomData<&'a ()>);
+
+impl MountPoint<'_> {
+    /// Its path, as the calling task sees it; `None` for one that is longer than the buffer. C: `d_path`.
+    pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        let len = c_int::try_from(buf.len()).ok()?;
+        // SAFETY: valid by invariant; the buffer has `len` bytes.
+        let path =
+            unsafe { bindings::notblk_file_mount_path(self.0, buf.as_mut_ptr().cast(), len) };
+        // SAFETY: only looks at the value.
+        if unsafe { bindings::notblk_is_err(path.cast()) } {
+            return None;
+        }
+        // SAFETY: d_path puts a terminated string at the end of the buffer, which is borrowed for the result.
+        Some(unsafe { CStr::from_char_ptr(path) }.to_bytes())
+    }
+}
+
 /// What becomes the operation tables of a regular file.
 pub(crate) trait Operations: Sized {
+    /// A regular file is opened. C: `open`.
+    fn opened(_inode: &Inode<Self>, _mount: &MountPoint<'_>)
+    where
+        Self: FileSystem,
+    {
+    }
+
     /// C: `read_iter`.
     fn read_iter(request: Request<'_, Self, Read>) -> Io
     where
@@ -97,9 +127,10 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `open`.
-    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: the file is being opened: nobody else has it yet.
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: by the contract; the file is being opened: nobody else has it yet.
         unsafe {
+            T::opened(Inode::<T>::from_raw(inode), &MountPoint(file, PhantomData));
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
         }
         0

@@ -108,6 +108,23 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The last step of freezing: nobody writes, everything dirty has been written, `s_umount` is held exclusively. C:
+    /// `freeze_fs`.
+    fn freeze(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
+    /// The first step of thawing. C: `unfreeze_fs`.
+    fn unfreeze(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
     /// Whether the filesystem may still be written to, beside what its mount says. Asked before a change of attributes,
     /// write-back, and `fsync`; the filesystem asks itself elsewhere. C: `ext4_emergency_state`.
     ///
@@ -222,6 +239,18 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     pub(crate) fn device_read_only(&self) -> bool {
         // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
         unsafe { bindings::notblk_bdev_read_only(self.as_raw()) }
+    }
+
+    /// Writes everything dirty in the device's page cache and waits. C: `sync_blockdev`.
+    pub(crate) fn sync_device(&self) -> Result {
+        // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
+        super::to_result(unsafe { bindings::sync_blockdev((*self.as_raw()).s_bdev) })
+    }
+
+    /// Inodes have lost their last link and still have users. C: `s_remove_count`.
+    pub(crate) fn has_unlinked_inodes(&self) -> bool {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_has_removed(self.as_raw()) }
     }
 
     /// Units of 512 bytes written to the device since it is there, by whomever. C: `part_stat_read`.
@@ -371,6 +400,8 @@ impl<T: FileSystem> Table<T> {
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
+        ops.freeze_fs = Some(Self::freeze_fs);
+        ops.unfreeze_fs = Some(Self::unfreeze_fs);
         ops.statfs = Some(Self::statfs);
         ops.show_options = Some(Self::show_options);
         ops
@@ -436,6 +467,24 @@ impl<T: FileSystem> Table<T> {
 
     /// # Safety
     ///
+    /// As `put_super`.
+    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: by the contract.
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        from_result(|| T::freeze(sb).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As `put_super`.
+    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: by the contract.
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        from_result(|| T::unfreeze(sb).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
     /// Called by C with a dentry of a mounted filesystem of ours and a `kstatfs` to fill.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
@@ -480,20 +529,27 @@ impl<T: FileSystem> Table<T> {
     }
 }
 
-/// Blocks freezing while metadata changes outside a system call (eviction). C: `sb_start_intwrite`.
-pub(super) struct IntWrite(*mut bindings::super_block);
+/// Blocks freezing while metadata changes outside a system call that writes (eviction). C: `sb_start_intwrite`.
+pub(crate) struct IntWrite<'sb>(*mut bindings::super_block, PhantomData<&'sb ()>);
 
-impl IntWrite {
-    pub(super) fn start<T: FileSystem>(sb: &SuperBlock<T>) -> Self {
+impl<'sb> IntWrite<'sb> {
+    pub(super) fn start<T: FileSystem>(sb: &'sb SuperBlock<T>) -> Self {
         // SAFETY: valid by invariant.
         unsafe { bindings::notblk_sb_start_intwrite(sb.as_raw()) };
-        Self(sb.as_raw())
+        Self(sb.as_raw(), PhantomData)
+    }
+
+    /// `None` where the filesystem is frozen, or about to be. C: `sb_start_intwrite_trylock`.
+    pub(crate) fn try_start<T: FileSystem>(sb: &'sb SuperBlock<T>) -> Option<Self> {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_start_intwrite_trylock(sb.as_raw()) }
+            .then(|| Self(sb.as_raw(), PhantomData))
     }
 }
 
-impl Drop for IntWrite {
+impl Drop for IntWrite<'_> {
     fn drop(&mut self) {
-        // SAFETY: started in `start`; the superblock outlives the eviction that made this.
+        // SAFETY: started when this was made; the superblock outlives it.
         unsafe { bindings::notblk_sb_end_intwrite(self.0) };
     }
 }

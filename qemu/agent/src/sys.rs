@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices and
+//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices, freezing and
 //! the console's log level. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
@@ -436,6 +436,30 @@ pub fn console_level(level: i32) -> Result<()> {
     // SAFETY: this action takes its argument as a number; the pointer is not used.
     match unsafe { libc::klogctl(CONSOLE_LEVEL, std::ptr::null_mut(), level) } {
         0.. => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
+/// `FIFREEZE`
+const FIFREEZE: libc::Ioctl = 0xc004_5877;
+/// `FITHAW`
+const FITHAW: libc::Ioctl = 0xc004_5878;
+
+/// Freezes the filesystem that a file is on: its device holds still from then on.
+pub fn freeze(file: &File) -> Result<()> {
+    plain_ioctl(file, FIFREEZE)
+}
+
+/// Lets it go on.
+pub fn thaw(file: &File) -> Result<()> {
+    plain_ioctl(file, FITHAW)
+}
+
+/// One of those two.
+fn plain_ioctl(file: &File, request: libc::Ioctl) -> Result<()> {
+    // SAFETY: these ioctls do not use their argument.
+    match unsafe { libc::ioctl(file.as_raw_fd(), request, 0) } {
+        0 => Ok(()),
         _ => Err(Error::last_os_error()),
     }
 }

@@ -12,12 +12,14 @@ mod direct;
 mod env;
 mod fallback;
 mod faults;
+mod freeze;
 mod fsx;
 mod full;
 mod model;
 mod module;
 mod mount;
 mod names;
+mod record;
 mod regressions;
 mod tree;
 
@@ -91,6 +93,8 @@ impl Test {
 fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
+    tests.extend(record::tests());
+    tests.extend(freeze::tests());
     tests.extend(names::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
