@@ -278,5 +278,6 @@ fn clear_index(dir: &Inode) {
 /// A directory's contents have changed.
 fn changed(dir: &Inode) {
     dir.touch_mctime();
+    dir.inc_version();
     dir.mark_dirty();
 }

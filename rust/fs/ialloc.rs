@@ -54,6 +54,9 @@ pub(super) fn new_inode<'a>(
     };
     inode::init_new(&mut new, inherited);
     new.init(dir, creation, inode::vfs_flags(inherited));
+    if sb.data().grpid() {
+        new.take_group(dir, creation);
+    }
     Ok(new)
 }
 

@@ -113,6 +113,10 @@ fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
         size: raw.size(),
         sectors: u64::from(raw.blocks_lo.get()),
         generation: raw.generation.get(),
+        version: u64::from(raw.version.get())
+            | extra
+                .and_then(RawInodeExtra::used_version_hi)
+                .map_or(0, |high| u64::from(high.get()) << 32),
         times: Times {
             atime: time(raw.atime, extra.and_then(RawInodeExtra::used_atime_extra)),
             mtime: time(raw.mtime, extra.and_then(RawInodeExtra::used_mtime_extra)),
@@ -298,7 +302,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let (major, minor) = inode.rdev();
         raw.block = dev::encode(major, minor);
     }
-    write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
+    write_extra(sb, &mut access, off, &times, inode.version(), fresh).or_report(sb, at)?;
     access.put(off, &raw).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
@@ -346,6 +350,8 @@ fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
     raw.flags = U32::new(fields.flags);
     raw.file_acl = U32::new(fields.file_acl);
     raw.generation = U32::new(inode.generation());
+    // CAST: the lower half.
+    raw.version = U32::new(inode.version() as u32);
 }
 
 /// Upper bits and nanoseconds of the timestamps, where the inode has room for them.
@@ -354,6 +360,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
+    version: u64,
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -372,6 +379,10 @@ fn write_extra(
     }
     if extra.used_mtime_extra().is_some() {
         extra.mtime_extra = encode(times.mtime).1;
+    }
+    if extra.used_version_hi().is_some() {
+        // CAST: the upper half.
+        extra.version_hi = U32::new((version >> 32) as u32);
     }
     if extra.used_atime_extra().is_some() {
         extra.atime_extra = encode(times.atime).1;

@@ -15,7 +15,7 @@
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
-//! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
+//! | [`super_block`], [`options`], [`ext4_options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
 //! | [`freeze`] | a device that holds still | `fs/ext2/super.c` |
@@ -39,6 +39,7 @@ mod counters;
 mod dir;
 mod direct;
 mod error;
+mod ext4_options;
 mod freeze;
 mod group;
 mod ialloc;

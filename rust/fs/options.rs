@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`. All change by remount, at
-//! any time.
+//! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic`, `minixdf` and `bsddf`, `grpid`
+//! and `nogrpid` with their other names, which change by remount, at any time; and `sb=N`, which does not. Others of ext4's are
+//! in [`ext4_options`].
 
+use super::ext4_options;
 use crate::{
     format::superblock,
     vfs::fs_context::{Log, Value},
@@ -24,7 +26,16 @@ pub(crate) struct Options {
     pub(super) fallback_delay_ms: u32,
     /// What to do about damage; `None`: as the superblock says.
     pub(super) errors: Option<Errors>,
+    /// Where the superblock to mount by is, in units of 1 KiB; only for a new mount.
+    pub(super) sb_block: u32,
+    /// `statfs` counts the filesystem's own blocks too.
+    pub(super) minix_df: bool,
+    /// New inodes have the group of their directory; `None`: as the superblock says.
+    pub(super) grpid: Option<bool>,
 }
+
+/// Where the superblock is, unless `sb=` says otherwise.
+pub(super) const SB_BLOCK: u32 = 1;
 
 /// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +84,9 @@ impl Default for Options {
             drain: true,
             fallback_delay_ms: 0,
             errors: None,
+            sb_block: SB_BLOCK,
+            minix_df: false,
+            grpid: None,
         }
     }
 }
@@ -102,7 +116,16 @@ impl Options {
             (b"errors", _) => {
                 return Err(log.invalid(c"errors is continue, remount-ro or panic"));
             }
-            _ => return Ok(false),
+            (b"sb", Value::Text(text)) => {
+                self.sb_block = ext4_options::number(text)
+                    .ok_or_else(|| log.invalid(c"sb is a number of KiB"))?;
+            }
+            (b"sb", Value::Flag) => return Err(log.invalid(c"sb needs a number of KiB")),
+            (b"bsddf", Value::Flag) => self.minix_df = false,
+            (b"minixdf", Value::Flag) => self.minix_df = true,
+            (b"grpid" | b"bsdgroups", Value::Flag) => self.grpid = Some(true),
+            (b"nogrpid" | b"sysvgroups", Value::Flag) => self.grpid = Some(false),
+            (key, value) => return ext4_options::accept(key, &value, log),
         }
         Ok(true)
     }
@@ -114,6 +137,10 @@ pub(crate) struct Live {
     fallback_delay_ms: Atomic<u32>,
     /// `Errors`, or 0 for none.
     errors: Atomic<u32>,
+    sb_block: u32,
+    minix_df: Atomic<bool>,
+    /// 0 or 1, or 2 for none.
+    grpid: Atomic<u32>,
 }
 
 impl Live {
@@ -122,6 +149,9 @@ impl Live {
             drain: Atomic::new(options.drain),
             fallback_delay_ms: Atomic::new(options.fallback_delay_ms),
             errors: Atomic::new(options.errors.map_or(0, |errors| errors as u32)),
+            sb_block: options.sb_block,
+            minix_df: Atomic::new(options.minix_df),
+            grpid: Atomic::new(options.grpid.map_or(2, u32::from)),
         }
     }
 
@@ -131,6 +161,12 @@ impl Live {
             .store(options.fallback_delay_ms, Relaxed);
         self.errors
             .store(options.errors.map_or(0, |errors| errors as u32), Relaxed);
+        if options.sb_block != self.sb_block {
+            pr_warn!("ignoring mount option sb on remount\n");
+        }
+        self.minix_df.store(options.minix_df, Relaxed);
+        self.grpid
+            .store(options.grpid.map_or(2, u32::from), Relaxed);
     }
 
     pub(super) fn get(&self) -> Options {
@@ -138,6 +174,13 @@ impl Live {
             drain: self.drain.load(Relaxed),
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
             errors: Errors::from_live(self.errors.load(Relaxed)),
+            sb_block: self.sb_block,
+            minix_df: self.minix_df.load(Relaxed),
+            grpid: match self.grpid.load(Relaxed) {
+                0 => Some(false),
+                1 => Some(true),
+                _ => None,
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     counters::Counters,
     error::{At, OrReport},
     freeze, group, inode,
-    options::{Errors, Live, Options},
+    options::{self, Errors, Live, Options},
     record::{self, Record},
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -62,6 +62,8 @@ pub(crate) struct SuperData {
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
     disk_errors: Errors,
+    /// What the superblock says of the group of new inodes: that of their directory.
+    disk_grpid: bool,
     /// Errors seen since mount.
     #[pin]
     pub(super) record: Record,
@@ -100,6 +102,11 @@ impl SuperData {
         self.options.get().errors.unwrap_or(self.disk_errors)
     }
 
+    /// Whether new inodes have the group of their directory, set-gid or not.
+    pub(super) fn grpid(&self) -> bool {
+        self.options.get().grpid.unwrap_or(self.disk_grpid)
+    }
+
     fn clean_state(&self) -> u16 {
         // CAST: stored from 16 bits.
         self.clean_state.load(Relaxed) as u16
@@ -133,7 +140,8 @@ impl super_block::Operations for Notblk {
         sb: &mut crate::vfs::SuperBlock<Self, New>,
         options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
-        let raw = read_raw(sb)?;
+        let at = u64::from(options.sb_block).saturating_mul(1024);
+        let raw = read_raw(sb, at)?;
         let read_only_only = check_features(sb, &raw)?;
         let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|corrupt| {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
@@ -164,12 +172,13 @@ impl super_block::Operations for Notblk {
             (time::MIN, time_max),
         );
         sb.set_uuid(raw.uuid);
+        let block_size = u64::from(geo.block_size());
+        // CAST: 32 bits count KiB, and blocks are not smaller; and a byte in a block.
+        let place = ((at / block_size) as u32, (at % block_size) as usize);
+        // By a copy of the superblock means by the copies of the group descriptors behind it.
+        let geo = geo.with_super_at(place.0);
         let space = group::count_free(sb, &geo)?;
 
-        let offset = superblock::SUPERBLOCK_OFFSET;
-        let block_size = u64::from(geo.block_size());
-        // CAST: the superblock lies in block 0 or 1.
-        let place = ((offset / block_size) as u32, (offset % block_size) as usize);
         let state = raw.state.get();
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
@@ -179,6 +188,7 @@ impl super_block::Operations for Notblk {
                 space <- new_mutex!(space, "notblk::space"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),
+                disk_grpid: raw.default_mount_opts.get() & superblock::DEFM_BSDGROUPS != 0,
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 record <- Record::new(),
                 change <- new_mutex!((), "notblk::superblock"),
@@ -278,6 +288,11 @@ impl super_block::Operations for Notblk {
             let space = data.space.lock();
             (space.free_blocks, space.free_inodes)
         };
+        let overhead = if data.options.get().minix_df {
+            0
+        } else {
+            u64::from(geo.overhead_blocks())
+        };
         let (buffer, off) = buffer(sb)?;
         let uuid: [u8; 16] = buffer
             .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
@@ -285,7 +300,7 @@ impl super_block::Operations for Notblk {
         Ok(StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
-            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(geo.overhead_blocks())),
+            blocks: u64::from(geo.blocks_count()).saturating_sub(overhead),
             blocks_free,
             blocks_available: blocks_free.saturating_sub(u64::from(geo.reserved_blocks())),
             inodes: u64::from(geo.inodes_count()),
@@ -297,6 +312,17 @@ impl super_block::Operations for Notblk {
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
         let options = sb.data().options.get();
+        if options.sb_block != options::SB_BLOCK {
+            seq_print!(m, ",sb={}", options.sb_block);
+        }
+        if options.minix_df {
+            seq_print!(m, ",minixdf");
+        }
+        match options.grpid {
+            Some(true) => seq_print!(m, ",grpid"),
+            Some(false) => seq_print!(m, ",nogrpid"),
+            None => {}
+        }
         seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
@@ -328,11 +354,12 @@ impl super_block::Operations for Notblk {
 }
 
 /// Reads the superblock before its block size is known, and checks the magic number.
-fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>) -> Result<RawSuperBlock> {
+///
+/// `at` is where it begins, in bytes.
+fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, at: u64) -> Result<RawSuperBlock> {
     let size = sb.set_min_blocksize(1024)?;
-    let offset = superblock::SUPERBLOCK_OFFSET;
-    // CAST: block 0 or 1, and a byte below the block size.
-    let (block, off) = ((offset / size) as u32, (offset % size) as usize);
+    // CAST: as in `fill_super`.
+    let (block, off) = ((at / size) as u32, (at % size) as usize);
     let buffer = sb.bread(block).inspect_err(|_| {
         pr_err!(
             "({}): cannot mount: the superblock cannot be read\n",

@@ -5,6 +5,7 @@
 #include <linux/mount.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
+#include <linux/iversion.h>
 #include <linux/lockdep.h>
 #include <linux/part_stat.h>
 
@@ -276,6 +277,26 @@ s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec)
 {
 	*nsec = inode_get_ctime_nsec(inode);
 	return inode_get_ctime_sec(inode);
+}
+
+u64 notblk_inode_peek_iversion(const struct inode *inode)
+{
+	return inode_peek_iversion(inode);
+}
+
+void notblk_inode_inc_iversion(struct inode *inode)
+{
+	inode_inc_iversion(inode);
+}
+
+void notblk_inode_set_iversion(struct inode *inode, u64 version)
+{
+	inode_set_iversion(inode, version);
+}
+
+void notblk_inode_set_iversion_queried(struct inode *inode, u64 version)
+{
+	inode_set_iversion_queried(inode, version);
 }
 
 void notblk_inode_touch_mctime(struct inode *inode)

@@ -225,6 +225,7 @@ impl<T: FileSystem> Table<T> {
             }
             // SAFETY: by the contract.
             unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };
+            inode.inc_version();
             inode.mark_dirty();
             Ok(0)
         })

@@ -71,6 +71,8 @@ pub(crate) struct Fields {
     pub(crate) sectors: u64,
     /// `i_generation`
     pub(crate) generation: u32,
+    /// `i_version`, as [`Inode::version`].
+    pub(crate) version: u64,
     /// Timestamps.
     pub(crate) times: Times,
     /// `S_*` flags.
@@ -264,6 +266,18 @@ impl<T: FileSystem> Inode<T> {
     pub(crate) fn generation(&self) -> u32 {
         // SAFETY: valid by invariant; set before the inode is visible.
         unsafe { (*self.as_raw()).i_generation }
+    }
+
+    /// The change counter (`STATX_CHANGE_COOKIE`), for the disk. C: `inode_peek_iversion`.
+    pub(crate) fn version(&self) -> u64 {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_inode_peek_iversion(self.as_raw()) }
+    }
+
+    /// Something has changed that VFS does not see: a directory's entries, the format's own flags. C: `inode_inc_iversion`.
+    pub(crate) fn inc_version(&self) {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_inode_inc_iversion(self.as_raw()) };
     }
 
     /// Device number of a device node: major, minor.
@@ -463,6 +477,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
             (*raw).i_blocks = fields.sectors;
             (*raw).i_generation = fields.generation;
             (*raw).i_flags = fields.flags.0;
+            bindings::notblk_inode_set_iversion_queried(raw, fields.version);
             let Times {
                 atime,
                 mtime,
@@ -485,6 +500,16 @@ impl<'sb, T: FileSystem> New<'sb, T> {
             bindings::simple_inode_init_ts(raw);
             (*raw).i_generation = bindings::get_random_u32();
             (*raw).i_flags |= flags.0;
+        }
+    }
+
+    /// Gives a created inode the group of its directory, and the mode as it was asked for. C: `grpid` in `__ext4_new_inode`.
+    pub(crate) fn take_group(&mut self, parent: &Inode<T>, creation: &dir::Creation<'_>) {
+        let raw = self.inode.as_raw();
+        // SAFETY: valid, and exclusively ours while `I_NEW` is set; the parent's `i_rwsem` is held.
+        unsafe {
+            (*raw).i_gid = (*parent.as_raw()).i_gid;
+            (*raw).i_mode = creation.mode();
         }
     }
 
@@ -637,6 +662,7 @@ impl<T: FileSystem> Slot<T> {
             (&raw mut (*slot).link).write(ptr::null_mut());
             (&raw mut (*slot).sync).write(inode_sync::State::new());
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
+            bindings::notblk_inode_set_iversion(inode, 1);
             inode
         }
     }

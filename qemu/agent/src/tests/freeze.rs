@@ -49,7 +49,7 @@ impl Drop for Frozen<'_> {
 /// What was written before is in a copy of the device, whole and clean; it mounts, and the original goes on.
 fn copy(env: &Env) -> Result<()> {
     let mounted = env.mount("")?;
-    let data: Vec<u8> = (0..300_000_u32).map(|byte| (byte / 7) as u8).collect();
+    let data: Vec<u8> = (0..100_000_u32).map(|byte| (byte / 7) as u8).collect();
     for number in 0..50 {
         file::write(env.path(format!("file-{number}")), &data[number * 1000..])?;
     }

@@ -19,6 +19,7 @@ mod model;
 mod module;
 mod mount;
 mod names;
+mod options;
 mod record;
 mod regressions;
 mod tree;
@@ -95,6 +96,7 @@ fn all() -> Vec<Test> {
     tests.extend(mount::tests());
     tests.extend(record::tests());
     tests.extend(freeze::tests());
+    tests.extend(options::tests());
     tests.extend(names::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
