@@ -396,9 +396,9 @@ u32 notblk_iminor(const struct inode *inode)
 	return iminor(inode);
 }
 
-void notblk_mapping_set_large_folios(struct address_space *mapping)
+void notblk_mapping_set_folio_orders(struct inode *inode)
 {
-	mapping_set_large_folios(mapping);
+	mapping_set_folio_min_order(inode->i_mapping, get_order(i_blocksize(inode)));
 }
 
 bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc)

@@ -103,7 +103,7 @@ u64 notblk_bdev_sectors_written(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
-void notblk_mapping_set_large_folios(struct address_space *mapping);
+void notblk_mapping_set_folio_orders(struct inode *inode);
 bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 
 /* linux/fs.h, linux/dcache.h: directories and names */

@@ -538,7 +538,8 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                     (*raw).i_op = &file::Table::<T>::INODE_OPS;
                     (*raw).__bindgen_anon_3.i_fop = &file::Table::<T>::FILE_OPS;
                     (*(*raw).i_mapping).a_ops = &address_space::Table::<T>::OPS;
-                    bindings::notblk_mapping_set_large_folios((*raw).i_mapping);
+                    // Large folios; and where blocks are larger than pages, no folio is smaller than a block.
+                    bindings::notblk_mapping_set_folio_orders(raw);
                 }
                 Kind::Directory => {
                     (*raw).i_op = &dir::Table::<T>::INODE_OPS;
@@ -547,6 +548,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                 Kind::PageSymlink => {
                     (*raw).i_op = &file::Table::<T>::PAGE_SYMLINK_OPS;
                     (*(*raw).i_mapping).a_ops = &address_space::Table::<T>::OPS;
+                    bindings::notblk_mapping_set_folio_orders(raw);
                     bindings::inode_nohighmem(raw);
                 }
                 Kind::FastSymlink(target) => {

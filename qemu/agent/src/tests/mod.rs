@@ -9,12 +9,14 @@ mod cross;
 mod damage;
 mod data;
 mod direct;
+mod durable;
 mod env;
 mod fallback;
 mod faults;
 mod freeze;
 mod fsx;
 mod full;
+mod limits;
 mod model;
 mod module;
 mod mount;
@@ -56,11 +58,16 @@ fn test(name: &str, run: impl Fn(&Env) -> Result<()> + 'static) -> Test {
     }
 }
 
-/// The same test for several block sizes.
+/// The same test for several block sizes; with large ones on a larger filesystem, for the sake of its number of inodes.
 fn for_blocks(sizes: &[u32], name: &str, run: fn(&Env) -> Result<()>) -> Vec<Test> {
     sizes
         .iter()
-        .map(|&size| test(&format!("{name}-{}k", size / 1024), run).block(size))
+        .map(|&size| {
+            let mib = if size > 4096 { 256 } else { 64 };
+            test(&format!("{name}-{}k", size / 1024), run)
+                .block(size)
+                .mib(mib)
+        })
         .collect()
 }
 
@@ -97,6 +104,8 @@ fn all() -> Vec<Test> {
     tests.extend(record::tests());
     tests.extend(freeze::tests());
     tests.extend(options::tests());
+    tests.extend(limits::tests());
+    tests.extend(durable::tests());
     tests.extend(names::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
