@@ -23,7 +23,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{new_mutex, new_spinlock, Mutex, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, new_spinlock, Mutex, SpinLock,
+    },
 };
 use zerocopy::little_endian::{U16, U32};
 
@@ -36,6 +39,8 @@ pub(crate) struct InodeData {
     /// Protects what the disk has and VFS does not.
     #[pin]
     pub(super) disk: SpinLock<DiskFields>,
+    /// It got a name since the last `fsync`, which will write the name too.
+    pub(super) new_entry: Atomic<bool>,
 }
 
 /// Fields of the inode on disk that have no place in `struct inode`.
@@ -58,6 +63,7 @@ impl InodeData {
         try_pin_init!(Self {
             map <- new_mutex!(BlockMap::default(), "notblk::map"),
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
+            new_entry: Atomic::new(false),
         }? Error)
     }
 }
@@ -310,6 +316,22 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         super::super_block::set_large_file(sb)?;
     }
     Ok(written)
+}
+
+/// A name was made for the inode.
+pub(super) fn set_new_entry(inode: &Inode) {
+    inode.data().new_entry.store(true, Relaxed);
+}
+
+/// Whether that was so since the last call.
+pub(super) fn take_new_entry(inode: &Inode) -> bool {
+    let new_entry = &inode.data().new_entry;
+    if !new_entry.load(Relaxed) {
+        return false;
+    }
+    // Before what is new is written: a name that is made meanwhile is for the next.
+    new_entry.store(false, Relaxed);
+    true
 }
 
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.

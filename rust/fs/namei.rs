@@ -49,6 +49,7 @@ impl vfs::dir::Operations for Notblk {
         new.set_kind(&Kind::Regular)?;
         dir::add(&transaction, dir, name, new.ino(), file_type(new.mode()))?;
         new.set_nlink(1);
+        inode::set_new_entry(&new);
         new.mark_dirty();
         sync_made(dir);
         Ok(new)
@@ -69,6 +70,7 @@ impl vfs::dir::Operations for Notblk {
         dir::add(&transaction, dir, name, new.ino(), FT_DIR).inspect_err(|_| dir.dec_link())?;
         // For its name and for its `.`.
         new.set_nlink(2);
+        inode::set_new_entry(&new);
         new.mark_dirty();
         sync_made(dir);
         Ok(new)
@@ -80,6 +82,7 @@ impl vfs::dir::Operations for Notblk {
         inode.inc_link()?;
         dir::add(&transaction, dir, name, inode.ino(), file_type)
             .inspect_err(|_| inode.dec_link())?;
+        inode::set_new_entry(inode);
         inode.touch_ctime();
         sync_made(dir);
         Ok(())
@@ -163,6 +166,7 @@ impl vfs::dir::Operations for Notblk {
                 )?;
             }
         }
+        inode::set_new_entry(inode);
         inode.touch_ctime();
         inode.mark_dirty();
         // Found again: what was added may have moved it.

@@ -344,6 +344,10 @@ impl super_block::Operations for Notblk {
         inode::buffer(inode.sb(), inode.ino()).map(|(buffer, _)| buffer)
     }
 
+    fn take_new_entry(inode: &Inode) -> bool {
+        inode::take_new_entry(inode)
+    }
+
     fn delete_inode(inode: &Inode) {
         inode::delete(inode);
     }

@@ -10,7 +10,7 @@
 //! that in `i_state` (`I_METADATA_WRITEBACK`), and calls `sync_inode_metadata` of the filesystem. Before, it does not (C's
 //! ext2 had the hole), and a flag of ours does the same.
 
-use super::{to_result, FileSystem, Inode};
+use super::{sync_parents, to_result, FileSystem, Inode};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -44,8 +44,13 @@ impl<T: FileSystem> Table<T> {
         if let Err(e) = T::emergency_state(inode.sb()) {
             return e.to_errno();
         }
+        let parents = sync_parents::sync_parents(inode);
         // SAFETY: by the contract.
-        unsafe { Self::FSYNC(file, start, end, datasync) }
+        let own = unsafe { Self::FSYNC(file, start, end, datasync) };
+        match parents {
+            Err(e) if own == 0 => e.to_errno(),
+            _ => own,
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`super_block`] | `struct super_block`, `super_operations` |
 //! | [`inode`] | `struct inode`, `iget_locked`, `new_inode` |
 //! | [`inode_sync`] | `write_inode`, `sync_inode_metadata`, `fsync` |
+//! | `sync_parents` | `struct dentry`: the directories that `fsync` of a new file writes |
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
@@ -52,6 +53,7 @@ mod kunit;
 pub(crate) mod locked;
 pub(crate) mod registration;
 pub(crate) mod super_block;
+mod sync_parents;
 pub(crate) mod transaction;
 
 pub(crate) use buffer_head::Buffer;

@@ -158,6 +158,15 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// Whether a name was made for this inode that nobody has seen to the disk, and marks that it is about to go there. C:
+    /// `EXT4_STATE_NEWENTRY`.
+    fn take_new_entry(_inode: &Inode<Self>) -> bool
+    where
+        Self: FileSystem,
+    {
+        false
+    }
+
     /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion.
     /// C: the first half of `evict_inode`.
     fn delete_inode(inode: &Inode<Self>)

@@ -17,6 +17,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = for_blocks(&[1024, 4096, 65536], "durable/fsync", fsync);
+    tests.push(test("durable/new-names", new_names));
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
     tests
@@ -71,6 +72,33 @@ fn fsync(env: &Env) -> Result<()> {
     synchronous.write_all_at(&[1; 10], 5000)?;
     ensure!(on_disk("/file")? == data, "not on the disk after O_SYNC");
     drop((handle, synchronous));
+    mounted.end()
+}
+
+/// `fsync` of a new file takes along the directories that make it found, all of which are new; so it does after a rename and
+/// for another link.
+fn new_names(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    file::create_dir_all(env.path("a/b/c"))?;
+    file::create_dir(env.path("d"))?;
+    let path = env.path("a/b/c/file");
+    let handle = open_buffered(&path)?;
+    handle.write_all_at(b"new", 0)?;
+    handle.sync_all()?;
+    ensure!(on_disk("/a/b/c/file")? == b"new", "not found on the disk");
+    file::rename(&path, env.path("d/renamed"))?;
+    handle.sync_data()?;
+    ensure!(
+        on_disk("/d/renamed")? == b"new",
+        "its new name is not found"
+    );
+    file::hard_link(env.path("d/renamed"), env.path("a/link"))?;
+    handle.sync_all()?;
+    // Any one of its names is what fsync finds; the directory's own fsync is for all.
+    File::open(env.path("a"))?.sync_all()?;
+    ensure!(on_disk("/a/link")? == b"new", "its other name is not found");
+    drop(handle);
     mounted.end()
 }
 

@@ -181,6 +181,8 @@ fn remount_ro(env: &Env) -> Result<()> {
     let buffered = open_buffered(env.path("good"))?;
     let direct = open_direct(env.path("good"))?;
     file::create_dir(env.path("dir"))?;
+    // What is dirty then goes nowhere, and is in nobody's way at the unmount.
+    file::write(env.path("dirty"), vec![1; 100_000])?;
     let block = Buffer::new(env.block() as usize);
     let shown = fs::shown_options(MNT)?;
     ensure!(
