@@ -412,7 +412,7 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
 /// The superblock's buffer, and where it begins in it.
 fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     let (block, off) = sb.data().place;
-    Ok((sb.bread(block)?, off))
+    Ok((sb.bread_keeping(block)?, off))
 }
 
 /// Writes the superblock, which says then that the filesystem is as it was before the mount, or is mounted (not `clean`),

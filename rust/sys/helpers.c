@@ -91,6 +91,11 @@ bool notblk_buffer_write_io_error(const struct buffer_head *bh)
 	return buffer_write_io_error(bh);
 }
 
+void notblk_clear_buffer_write_io_error(struct buffer_head *bh)
+{
+	clear_buffer_write_io_error(bh);
+}
+
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count)
 {
 	clean_bdev_aliases(sb->s_bdev, block, count);

@@ -38,6 +38,7 @@ void notblk_lock_buffer(struct buffer_head *bh);
 bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
+void notblk_clear_buffer_write_io_error(struct buffer_head *bh);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 
 /* linux/slab.h, linux/fs.h: the inode cache */

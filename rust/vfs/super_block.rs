@@ -281,6 +281,21 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Ok(unsafe { Buffer::from_raw(bh) })
     }
 
+    /// As [`Self::bread`], of a block that a disk may have lost: after a write that failed its bytes in memory count, and are not
+    /// read over.
+    pub(crate) fn bread_keeping(&self, block: u32) -> Result<Buffer<'_>> {
+        // SAFETY: valid by invariant.
+        let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
+        if let Some(bh) = ptr::NonNull::new(bh) {
+            // SAFETY: a reference of our own to a buffer of this device, dropped at the end of this block.
+            let buffer: Buffer<'_> = unsafe { Buffer::from_raw(bh) };
+            if !buffer.is_uptodate() {
+                buffer.keep_after_error();
+            }
+        }
+        self.bread(block)
+    }
+
     /// The block if it is cached and up to date; never sleeps, never reads. C: `sb_find_get_block`.
     pub(crate) fn bread_cached(&self, block: u32) -> Option<Buffer<'_>> {
         // SAFETY: valid by invariant.

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("durable/new-names", new_names));
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
+    tests.push(test("durable/superblock", superblock));
     tests
 }
 
@@ -160,13 +161,18 @@ impl Disk {
         format!("/dev/{}", self.device.name())
     }
 
-    /// From now on the blocks of this file, of which there are few, cannot be written.
-    fn lose(&self, name: &str, block: u64) -> Result<()> {
+    /// The blocks of a file, of which there are few.
+    fn blocks_of(&self, name: &str) -> Result<Vec<u64>> {
         let text = tool("debugfs", &["-R", &format!("blocks {name}"), &self.path()])?;
-        for word in text.split_whitespace() {
-            let Ok(number) = word.parse::<u64>() else {
-                continue;
-            };
+        Ok(text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect())
+    }
+
+    /// From now on these blocks cannot be written, and are zero for who reads them.
+    fn lose(&self, numbers: &[u64], block: u64) -> Result<()> {
+        for number in numbers {
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             fallocate(&self.backing, hole, number * block, block)?;
         }
@@ -224,7 +230,7 @@ fn errors_once(env: &Env) -> Result<()> {
     other.write_all_at(&[1; 4096], 0)?;
     rustix::fs::sync();
     one.sync_all()?;
-    disk.lose("/file", 4096)?;
+    disk.lose(&disk.blocks_of("/file")?, 4096)?;
 
     one.write_all_at(&[2; 8 * 4096], 0)?;
     lost(one.sync_all(), "the first fsync")?;
@@ -253,6 +259,33 @@ fn errors_once(env: &Env) -> Result<()> {
         file::read(env.path("file"))? == [4; 8 * 4096],
         "other contents"
     );
+    mounted.end()?;
+    if let Some(complaint) = fs::check(&path)? {
+        bail!("{complaint}");
+    }
+    disk.end()
+}
+
+/// A superblock that cannot be written stays what it was in memory, and goes out when the disk is well again.
+fn superblock(env: &Env) -> Result<()> {
+    // The C driver does not write it at a sync.
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    let root = File::open(MNT)?;
+    file::write(env.path("file"), b"file")?;
+    rustix::fs::syncfs(&root)?;
+    disk.lose(&[0], 4096)?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs")?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs once more")?;
+    ensure!(file::read(env.path("file"))? == b"file", "other contents");
+    disk.recover()?;
+    // What write-back of the device itself has met meanwhile is told once more.
+    let _ = rustix::fs::syncfs(&root);
+    rustix::fs::syncfs(&root).context("syncfs when the disk is well again")?;
+    drop(root);
     mounted.end()?;
     if let Some(complaint) = fs::check(&path)? {
         bail!("{complaint}");
