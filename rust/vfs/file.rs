@@ -203,9 +203,8 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            T::emergency_state(
-                unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) }.sb(),
-            )?;
+            let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) };
+            T::emergency_state(inode.sb())?;
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.

@@ -690,9 +690,8 @@ impl<T: FileSystem> Slot<T> {
         // SAFETY: by the contract.
         let inode = unsafe { Inode::<T>::from_raw(raw) };
         // SAFETY: valid.
-        let delete = inode.nlink() == 0
-            && !unsafe { bindings::is_bad_inode(raw) }
-            && T::emergency_state(inode.sb()).is_ok();
+        let is_bad = unsafe { bindings::is_bad_inode(raw) };
+        let delete = inode.nlink() == 0 && !is_bad && T::emergency_state(inode.sb()).is_ok();
         // SAFETY: what C asks of every evict_inode.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*raw).i_data) };
         let freeze = delete.then(|| IntWrite::start(inode.sb()));
