@@ -48,6 +48,8 @@ geometry! {
     reserved_blocks: u32,
     /// The block that holds the superblock, where the first group begins.
     first_data_block: u32,
+    /// The block behind which the group descriptors in use lie: that of the superblock, or of a copy.
+    super_block: u32,
     /// Blocks in every group but the last.
     blocks_per_group: u32,
     /// Inodes in every group.
@@ -172,6 +174,7 @@ impl Geometry {
             blocks_count,
             reserved_blocks: raw.r_blocks_count.get(),
             first_data_block,
+            super_block: first_data_block,
             blocks_per_group,
             inodes_per_group,
             group_count,
@@ -187,13 +190,18 @@ impl Geometry {
         })
     }
 
+    /// The same, by the copy of the superblock in `block`, whose descriptors follow it as the first
+    /// ones do the superblock.
+    pub fn with_super_at(mut self, block: u32) -> Self {
+        self.super_block = block;
+        self
+    }
+
     /// Block and offset of the descriptor of `group`, where all descriptors follow the superblock.
     pub fn group_desc_at(&self, group: u32) -> Result<(u32, usize), Corrupt> {
         self.check_group(group)?;
         let (block, index) = num::div_rem(group, self.descs_per_block);
-        let block = block
-            .saturating_add(self.first_data_block)
-            .saturating_add(1);
+        let block = block.saturating_add(self.super_block).saturating_add(1);
         let offset = (index as usize).saturating_mul(size_of::<RawGroupDesc>());
         Ok((block, offset))
     }

@@ -322,6 +322,12 @@ impl RawInodeExtra {
             .then_some((self.crtime, extra.then_some(self.crtime_extra)))
     }
 
+    /// High half of the version, if it is in use.
+    pub fn used_version_hi(&self) -> Option<U32> {
+        self.uses(offset_of!(Self, version_hi))
+            .then_some(self.version_hi)
+    }
+
     /// Extra bits of the access time, if they are in use.
     pub fn used_atime_extra(&self) -> Option<U32> {
         self.uses(offset_of!(Self, atime_extra))

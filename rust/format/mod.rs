@@ -16,6 +16,7 @@
 //! | [`corrupt`] | every kind of damage, one variant each |
 //! | [`block`] | copying in and out of a block that may change meanwhile |
 //! | [`superblock`] | the superblock's 1024 bytes |
+//! | [`error_record`] | what the superblock remembers of errors |
 //! | [`features`] | feature bits: which are known, which are supported |
 //! | [`geometry`] | the checked superblock: sizes, counts, where things lie |
 //! | [`group`] | group descriptors |
@@ -43,6 +44,7 @@ pub mod corrupt;
 pub mod dev;
 pub mod dir;
 pub mod dx;
+pub mod error_record;
 pub mod features;
 pub mod geometry;
 pub mod group;

@@ -21,6 +21,9 @@ pub const STATE_VALID: u16 = 1;
 /// `s_state`: errors were seen.
 pub const STATE_ERROR: u16 = 2;
 
+/// `s_max_mnt_count` where none is set. C: `EXT4_DFL_MAX_MNT_COUNT`.
+pub const DFL_MAX_MNT_COUNT: u16 = 20;
+
 /// `s_errors`: go on after an error.
 pub const ERRORS_CONTINUE: u16 = 1;
 /// `s_errors`: become read-only after an error.

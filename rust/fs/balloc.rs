@@ -9,6 +9,7 @@ use super::{
     error::{self, At, OrReport},
     group,
     limits::available,
+    record,
     reserve::{Owner, PIECE},
     super_block::Space,
     SuperBlock, Transaction,
@@ -51,7 +52,7 @@ struct Heed(Option<u64>);
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `EUCLEAN`, `EIO`; nothing is changed.
+/// `ENOSPC`, `EUCLEAN`, `EIO`; `EROFS` in an emergency; nothing is changed.
 pub(super) fn allocate(
     transaction: &Transaction<'_>,
     goal: u32,
@@ -61,6 +62,7 @@ pub(super) fn allocate(
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
+    record::emergency_state(sb)?;
     let mut space = data.space.lock();
     let want = want.max(1);
     let available = available(sb, &space, want);

@@ -3,11 +3,11 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{direct, orphan, truncate, Inode, Locked, Notblk, Transaction};
+use super::{direct, last_mounted, orphan, record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
-    file,
+    file::{self, MountPoint},
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
     shutdown::Operations as _,
@@ -16,6 +16,10 @@ use crate::vfs::{
 use kernel::prelude::*;
 
 impl file::Operations for Notblk {
+    fn opened(inode: &Inode, mount: &MountPoint<'_>) {
+        last_mounted::sample(inode.sb(), mount);
+    }
+
     fn read_iter(mut request: Request<'_, Self, Read>) -> Io {
         if let Err(e) = Self::check_alive(request.inode().sb()) {
             return Io::Done(Err(e));
@@ -30,7 +34,7 @@ impl file::Operations for Notblk {
     }
 
     fn write_iter(mut request: Request<'_, Self, Write>) -> Io {
-        if let Err(e) = Self::check_alive(request.inode().sb()) {
+        if let Err(e) = record::emergency_state(request.inode().sb()) {
             return Io::Done(Err(e));
         }
         if request.is_direct() {

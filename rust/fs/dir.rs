@@ -9,7 +9,7 @@ use super::{
     dx,
     error::{self, At, OrReport},
     map::{Lookup, Reads},
-    Inode, Locked, SuperBlock, Transaction,
+    record, Inode, Locked, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -61,8 +61,9 @@ pub(super) fn read_block<'a>(dir: &'a Inode, lblk: u32) -> Result<Buffer<'a>> {
     let found = dir.data().map.lock().lookup(dir, lblk, 1, Reads::Allowed)?;
     match found {
         Lookup::Mapped(run) => dir.sb().bread(run.start),
-        Lookup::Hole(_) => Err(error::report(
+        Lookup::Hole(_) => Err(error::report_inode(
             dir.sb(),
+            dir.ino(),
             fmt!("directory {}: block {lblk} is missing", dir.ino()),
         )),
     }
@@ -126,6 +127,7 @@ pub(super) fn add(
     ino: u64,
     file_type: u8,
 ) -> Result {
+    record::emergency_state(dir.sb())?;
     let new = NewEntry {
         name,
         ino: u32::try_from(ino).map_err(|_| EUCLEAN)?,
@@ -261,6 +263,7 @@ pub(super) fn remove(
     place: Place<'_>,
 ) -> Result {
     let sb = dir.sb();
+    record::emergency_state(sb)?;
     {
         // The block has room again.
         let mut disk = dir.data().disk.lock();
@@ -284,6 +287,7 @@ pub(super) fn set(
     file_type: u8,
 ) -> Result {
     let sb = dir.sb();
+    record::emergency_state(sb)?;
     let ino = u32::try_from(ino).map_err(|_| EUCLEAN)?;
     let mut access = transaction.write(read_block(dir, place.lblk)?);
     dir::set_ino(&mut access, &layout(sb), &place.found.entry, ino, file_type)
@@ -376,5 +380,6 @@ pub(super) fn changed(dir: &Inode) {
         dir.data().disk.lock().flags &= !FL_INDEX;
     }
     dir.touch_mctime();
+    dir.inc_version();
     dir.mark_dirty();
 }

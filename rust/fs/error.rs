@@ -1,30 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Damaged images: one log line that says what and where, and `EUCLEAN` for the caller.
+//! Damaged images: one log line that says what and where, a record in the superblock, and `EUCLEAN` for the caller.
 //!
-//! C: `ext2_error`; `EFSCORRUPTED` is another name of `EUCLEAN`.
+//! C: `ext4_error`; `EFSCORRUPTED` is another name of `EUCLEAN`.
 
-use super::{options::Errors, SuperBlock};
+use super::{record, SuperBlock};
 use crate::{
     format::{corrupt::Corrupt, features::Names},
     vfs::errno::EUCLEAN,
 };
+use core::panic::Location;
 use kernel::{fmt, prelude::*};
 
-/// Reports damage, remembers it for the superblock's state, and answers `EUCLEAN`.
+/// Reports damage of no inode in particular, and answers `EUCLEAN`. Sleeps; no lock of ours that is held matters, a spinlock
+/// aside. The record names the caller's place in the source.
 #[cold]
+#[track_caller]
 pub(super) fn report(sb: &SuperBlock, what: fmt::Arguments<'_>) -> Error {
-    pr_err!("({}): error: {}\n", sb.id(), what);
-    sb.data().note_error();
-    match sb.data().errors() {
-        Errors::Continue => {}
-        Errors::RemountRo => {
-            if !sb.is_read_only() {
-                pr_err!("({}): remounting read-only\n", sb.id());
-                sb.force_read_only();
-            }
-        }
-        Errors::Panic => crate::vfs::super_block::stop_machine(),
+    report_from(sb, (0, 0), Location::caller(), what)
+}
+
+/// As [`report`], of an inode.
+#[cold]
+#[track_caller]
+pub(super) fn report_inode(sb: &SuperBlock, ino: u64, what: fmt::Arguments<'_>) -> Error {
+    report_from(sb, At::Inode(ino).subject(), Location::caller(), what)
+}
+
+/// One report: of (inode, block), from a place in the source. Silent where writing has ended, as ext4.
+fn report_from(
+    sb: &SuperBlock,
+    (ino, block): (u32, u64),
+    place: &Location<'_>,
+    what: fmt::Arguments<'_>,
+) -> Error {
+    if !sb.data().record.is_emergency_ro() {
+        pr_err!("({}): error: {}\n", sb.id(), what);
+        record::handle(sb, ino, block, place);
     }
     EUCLEAN
 }
@@ -56,6 +68,23 @@ pub(super) enum At {
     Freeing(u32),
 }
 
+impl At {
+    /// Inode and block for the record in the superblock; 0 for none.
+    fn subject(self) -> (u32, u64) {
+        let (ino, block) = match self {
+            Self::SuperBlock | Self::Group(_) | Self::BlockBitmap(_) | Self::InodeBitmap(_) => {
+                (0, 0)
+            }
+            Self::Inode(ino) | Self::Pointer(ino) => (ino, 0),
+            // Numbers of blocks on the device, except that of a directory's.
+            Self::Dir(ino, lblk) => (ino, lblk),
+            Self::Indirect(ino, block) | Self::Attributes(ino, block) => (ino, block),
+            Self::Goal(block) | Self::Freeing(block) => (0, block),
+        };
+        (u32::try_from(ino).unwrap_or(0), u64::from(block))
+    }
+}
+
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -77,12 +106,23 @@ impl fmt::Display for At {
 /// Turns what [`crate::format`] found wrong into an errno, saying where it was.
 pub(super) trait OrReport<T> {
     /// As [`report`].
+    #[track_caller]
     fn or_report(self, sb: &SuperBlock, at: At) -> Result<T>;
 }
 
 impl<T> OrReport<T> for Result<T, Corrupt> {
+    #[track_caller]
     fn or_report(self, sb: &SuperBlock, at: At) -> Result<T> {
-        self.map_err(|corrupt| report(sb, fmt!("{at}: {corrupt}")))
+        // No closure: it would be the caller.
+        match self {
+            Ok(value) => Ok(value),
+            Err(corrupt) => Err(report_from(
+                sb,
+                at.subject(),
+                Location::caller(),
+                fmt!("{at}: {corrupt}"),
+            )),
+        }
     }
 }
 

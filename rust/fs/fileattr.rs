@@ -2,13 +2,10 @@
 
 //! The flags of `chattr(1)`. C: `ext4_fileattr_get`, `ext4_fileattr_set` and `ext4_ioctl_setflags` in `fs/ext4/ioctl.c`.
 
-use super::{inode as our_inode, Inode, Locked, Notblk};
+use super::{inode as our_inode, record, Inode, Locked, Notblk};
 use crate::{
     format::inode as disk,
-    vfs::{
-        errno::EOPNOTSUPP, fileattr, shutdown::Operations as _, super_block::capable_resource,
-        Exclusive,
-    },
+    vfs::{errno::EOPNOTSUPP, fileattr, super_block::capable_resource, Exclusive},
 };
 use kernel::prelude::*;
 
@@ -38,7 +35,7 @@ impl fileattr::Operations for Notblk {
             inode.dio_wait();
             inode.write_and_wait_range(0, u64::MAX)?;
         }
-        Self::check_alive(inode.sb())?;
+        record::emergency_state(inode.sb())?;
         let set = disk::FL_USER_MODIFIABLE & !(disk::FL_JOURNAL_DATA | disk::FL_EXTENTS);
         let new = {
             let mut fields = inode.data().disk.lock();
@@ -47,6 +44,7 @@ impl fileattr::Operations for Notblk {
         };
         inode.set_vfs_flags(our_inode::vfs_flags(new));
         inode.touch_ctime();
+        inode.inc_version();
         inode.mark_dirty();
         if inode.is_sync() {
             inode.sync_metadata()?;

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     format::{
         block::{Block, BlockMut},
-        corrupt::Corrupt,
         geometry::Geometry,
         group::RawGroupDesc,
     },
@@ -19,22 +18,10 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Block and byte of a group's descriptor, where the superblock lies in block `super_block`: behind the copy of the superblock
-/// that is in use. C: `descriptor_loc`.
-fn place(geo: &Geometry, super_block: u32, group: u32) -> Result<(u32, usize), Corrupt> {
-    let (block, off) = geo.group_desc_at(group)?;
-    let block = block
-        .saturating_sub(geo.first_data_block())
-        .saturating_add(super_block);
-    Ok((block, off))
-}
-
-/// Checks all descriptors, behind the superblock in block `super_block`, and adds up what is free. C:
-/// `ext2_check_descriptors`, `ext2_count_free_blocks`.
+/// Checks all descriptors and adds up what is free. C: `ext2_check_descriptors`, `ext2_count_free_blocks`.
 pub(super) fn count_free(
     sb: &crate::vfs::SuperBlock<Notblk, New>,
     geo: &Geometry,
-    super_block: u32,
 ) -> Result<Space> {
     let mut space = Space {
         free_blocks: 0,
@@ -48,7 +35,7 @@ pub(super) fn count_free(
     };
     let mut cached: Option<(u32, Buffer<'_>)> = None;
     for group in 0..geo.group_count() {
-        let (block, off) = place(geo, super_block, group).map_err(|c| refuse(group, c))?;
+        let (block, off) = geo.group_desc_at(group).map_err(|c| refuse(group, c))?;
         let buffer = match cached.take() {
             Some((at, buffer)) if at == block => buffer,
             _ => sb.bread(block).inspect_err(|_| {
@@ -87,10 +74,9 @@ pub(super) struct Access<'t, 'sb> {
 
 /// Reads a group's descriptor, and checks it: the block device may have been written to since mount.
 pub(super) fn open(sb: &SuperBlock, group: u32) -> Result<Descriptor<'_>> {
-    let data = sb.data();
-    let geo = &data.geo;
+    let geo = &sb.data().geo;
     let at = At::Group(group);
-    let (block, off) = place(geo, data.place.0, group).or_report(sb, at)?;
+    let (block, off) = geo.group_desc_at(group).or_report(sb, at)?;
     let buffer = sb.bread(block)?;
     let desc: RawGroupDesc = buffer.get(off).or_report(sb, at)?;
     desc.check(geo, group).or_report(sb, at)?;

@@ -5,7 +5,7 @@
 use super::{
     acl, balloc,
     error::{self, At, OrReport},
-    group, inode,
+    group, inode, record,
     super_block::Space,
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -14,7 +14,7 @@ use crate::{
         bitmap,
         inode::{mask_flags, FL_INHERITED, FL_TOPDIR},
     },
-    vfs::{dir::Creation, errno::EUCLEAN, inode::New, shutdown::Operations as _},
+    vfs::{dir::Creation, errno::EUCLEAN, inode::New},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -33,7 +33,7 @@ pub(super) fn new_inode<'a>(
     creation: &Creation<'_>,
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
-    Notblk::check_alive(sb)?;
+    record::emergency_state(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
     dir.quota_initialize()?;
     let ino = allocate(transaction, dir, is_dir)?;
@@ -66,6 +66,7 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
+    record::emergency_state(sb)?;
     let mut space = data.space.lock();
     if space.free_inodes == 0 {
         return Err(ENOSPC);

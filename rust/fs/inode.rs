@@ -24,7 +24,10 @@ use crate::{
 use core::mem::offset_of;
 use kernel::{
     prelude::*,
-    sync::{new_mutex, new_spinlock, Mutex, SpinLock},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        new_mutex, new_spinlock, Mutex, SpinLock,
+    },
 };
 use zerocopy::little_endian::{U16, U32};
 
@@ -40,6 +43,8 @@ pub(crate) struct InodeData {
     /// Protects what the disk has and VFS does not.
     #[pin]
     pub(super) disk: SpinLock<DiskFields>,
+    /// It got a name since the last `fsync`, which will write the name too.
+    pub(super) new_entry: Atomic<bool>,
 }
 
 /// Fields of the inode on disk that have no place in `struct inode`.
@@ -65,6 +70,7 @@ impl InodeData {
             map <- new_mutex!(BlockMap::default(), "notblk::map"),
             xattr <- new_mutex!(xattr::Attributes::default(), "notblk::xattr"),
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
+            new_entry: Atomic::new(false),
         }? Error)
     }
 }
@@ -73,8 +79,8 @@ impl InodeData {
 pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
     let geo = &sb.data().geo;
     let at = At::Inode(ino);
-    let short =
-        u32::try_from(ino).map_err(|_| error::report(sb, fmt!("inode {ino}: no such number")))?;
+    let short = u32::try_from(ino)
+        .map_err(|_| error::report_inode(sb, ino, fmt!("inode {ino}: no such number")))?;
     let (group, index) = geo.any_inode_group(short).or_report(sb, at)?;
     let desc = group::read(sb, group)?;
     let (block, off) = geo
@@ -148,6 +154,10 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         size: raw.size(),
         sectors: u64::from(raw.blocks_lo.get()),
         generation: raw.generation.get(),
+        version: u64::from(raw.version.get())
+            | extra
+                .and_then(RawInodeExtra::used_version_hi)
+                .map_or(0, |high| u64::from(high.get()) << 32),
         times: Times {
             atime: time(raw.atime, extra.and_then(RawInodeExtra::used_atime_extra)),
             mtime: time(raw.mtime, extra.and_then(RawInodeExtra::used_mtime_extra)),
@@ -198,8 +208,9 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
         (disk::FL_EA_INODE, "an attribute's value"),
     ] {
         if flags & flag != 0 {
-            return Err(error::report(
+            return Err(error::report_inode(
                 sb,
+                ino,
                 fmt!("inode {ino}: has {what}, which this format does not"),
             ));
         }
@@ -212,14 +223,16 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
             .or_report(sb, At::Attributes(ino, acl))?;
     }
     if i64::try_from(raw.size()).is_err() {
-        return Err(error::report(
+        return Err(error::report_inode(
             sb,
+            ino,
             fmt!("inode {ino}: size {:#x}", raw.size()),
         ));
     }
     if raw.file_type() == disk::S_IFDIR && sb.offset_in_block(raw.size()) != 0 {
-        return Err(error::report(
+        return Err(error::report_inode(
             sb,
+            ino,
             fmt!(
                 "inode {ino}: directory of {} bytes, which is not whole blocks",
                 raw.size()
@@ -244,8 +257,9 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
                 Some(target) if len < text.len() && !target.contains(&0) => {
                     new.set_kind(&Kind::FastSymlink(target))
                 }
-                _ => Err(error::report(
+                _ => Err(error::report_inode(
                     new.sb(),
+                    new.ino(),
                     fmt!("inode {}: bad symlink", new.ino()),
                 )),
             }
@@ -255,8 +269,9 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
         }
         disk::S_IFCHR | disk::S_IFBLK => new.set_kind(&Kind::Special { major, minor }),
         disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
-        _ => Err(error::report(
+        _ => Err(error::report_inode(
             new.sb(),
+            new.ino(),
             fmt!(
                 "inode {}: mode {:#o}, size {}",
                 new.ino(),
@@ -318,7 +333,15 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let (major, minor) = inode.rdev();
         raw.block = dev::encode(major, minor);
     }
-    write_extra(sb, &mut access, off, &times, fields.crtime, fresh).or_report(sb, at)?;
+    write_extra(
+        sb,
+        &mut access,
+        off,
+        &times,
+        (fields.crtime, inode.version()),
+        fresh,
+    )
+    .or_report(sb, at)?;
     raw.put(&mut access, off).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
@@ -379,6 +402,22 @@ fn put_deletion_time(transaction: &Transaction<'_>, inode: &Inode) -> Result {
     put_dtime(transaction, ino, super::super_block::seconds())
 }
 
+/// A name was made for the inode.
+pub(super) fn set_new_entry(inode: &Inode) {
+    inode.data().new_entry.store(true, Relaxed);
+}
+
+/// Whether that was so since the last call.
+pub(super) fn take_new_entry(inode: &Inode) -> bool {
+    let new_entry = &inode.data().new_entry;
+    if !new_entry.load(Relaxed) {
+        return false;
+    }
+    // Before what is new is written: a name that is made meanwhile is for the next.
+    new_entry.store(false, Relaxed);
+    true
+}
+
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
 fn is_mapped(inode: &Inode) -> bool {
     matches!(
@@ -416,6 +455,8 @@ fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
     raw.flags = U32::new(fields.flags);
     raw.file_acl = U32::new(fields.file_acl);
     raw.generation = U32::new(inode.generation());
+    // CAST: the lower half.
+    raw.version = U32::new(inode.version() as u32);
 }
 
 /// Upper bits and nanoseconds of the timestamps, where the inode has room for them.
@@ -424,7 +465,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
-    crtime: Option<(i64, u32)>,
+    (crtime, version): (Option<(i64, u32)>, u64),
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -443,6 +484,10 @@ fn write_extra(
     }
     if extra.used_mtime_extra().is_some() {
         extra.mtime_extra = encode(times.mtime).1;
+    }
+    if extra.used_version_hi().is_some() {
+        // CAST: the upper half.
+        extra.version_hi = U32::new((version >> 32) as u32);
     }
     if extra.used_atime_extra().is_some() {
         extra.atime_extra = encode(times.atime).1;

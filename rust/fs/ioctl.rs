@@ -5,7 +5,7 @@
 use super::{
     discard,
     error::{At, OrReport},
-    shutdown,
+    record, shutdown,
     super_block::{self, update_super},
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -92,10 +92,11 @@ impl ioctl::Operations for Notblk {
 }
 
 fn set_generation(inode: &Inode, generation: u32) -> Result {
-    Notblk::check_alive(inode.sb())?;
+    record::emergency_state(inode.sb())?;
     let lock = inode.lock();
     lock.set_generation(generation);
     lock.touch_ctime();
+    lock.inc_version();
     lock.mark_dirty();
     Ok(())
 }

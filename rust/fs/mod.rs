@@ -22,13 +22,16 @@
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
 //! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`dx`], [`readdir`] | indexed directories: their index; reading them in the order of hashes | `fs/ext4/namei.c`, `dir.c` |
-//! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
+//! | [`super_block`], [`options`], [`ext4_options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`quota`] | charging for blocks; quota files | `fs/ext4/super.c` |
 //! | [`limits`] | reserved blocks, groups of new files: mount options about them | `fs/ext4/balloc.c`, `super.c` |
 //! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
 //! | [`export`] | file handles | `fs/ext4/super.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
+//! | [`freeze`] | a device that holds still | `fs/ext2/super.c` |
+//! | [`last_mounted`] | the mount point in the superblock | `fs/ext4/file.c` |
+//! | [`record`] | errors in the superblock, and the end of writing | `fs/ext4/super.c` |
 //!
 //! # Locks, outermost first
 //!
@@ -41,6 +44,7 @@
 //! 6. `SuperData::orphans`: the orphan list.
 //! 7. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
 //!    `s_rsv_window_lock`.
+//! 8. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
 
 #![forbid(unsafe_code)]
 
@@ -54,12 +58,15 @@ mod discard;
 mod dx;
 mod error;
 mod export;
+mod ext4_options;
 mod fileattr;
+mod freeze;
 mod group;
 mod ialloc;
 mod inode;
 mod ioctl;
 mod iomap;
+mod last_mounted;
 mod limits;
 mod links;
 mod map;
@@ -69,6 +76,7 @@ mod orphan;
 mod punch;
 mod quota;
 mod readdir;
+mod record;
 mod rename;
 mod reserve;
 mod shutdown;

@@ -33,8 +33,9 @@ impl vfs::dir::Operations for Notblk {
         match inode::iget(dir.sb(), ino) {
             Ok(found) => Ok(Some(found)),
             // A name for an inode that is deleted, which only damage can leave.
-            Err(e) if e == ESTALE => Err(error::report(
+            Err(e) if e == ESTALE => Err(error::report_inode(
                 dir.sb(),
+                dir.ino(),
                 fmt!("directory {}: names deleted inode {ino}", dir.ino()),
             )),
             Err(e) => Err(e),
@@ -96,6 +97,7 @@ impl vfs::dir::Operations for Notblk {
         dir::add(&transaction, dir, name, new.ino(), FT_DIR).inspect_err(|_| links::dec(dir))?;
         // For its name and for its `.`.
         new.set_nlink(2);
+        inode::set_new_entry(&new);
         new.mark_dirty();
         sync_made(dir);
         Ok(new)
@@ -125,6 +127,7 @@ impl vfs::dir::Operations for Notblk {
             // Made by O_TMPFILE: its first name.
             orphan::remove(&transaction, inode);
         }
+        inode::set_new_entry(inode);
         inode.touch_ctime();
         sync_made(dir);
         Ok(())
@@ -208,6 +211,7 @@ fn add_nondir(
 ) -> Result {
     dir::add(transaction, dir, name, new.ino(), file_type(new.mode()))?;
     new.set_nlink(1);
+    inode::set_new_entry(new);
     new.mark_dirty();
     sync_made(dir);
     Ok(())

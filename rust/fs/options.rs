@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic` and `discard`, and those of
-//! [`super::limits`]. These change by remount, at any time. `acl` and `user_xattr` are taken, and change nothing.
+//! [`super::limits`]. These change by remount, at any time. Others of ext4's are in [`ext4_options`].
 
-use super::limits::Limits;
+use super::{ext4_options, limits::Limits};
 use crate::{
     format::superblock,
     vfs::fs_context::{Log, Value},
@@ -119,7 +119,7 @@ impl Options {
             }
             (b"discard", Value::Flag) => self.discard = true,
             (b"nodiscard", Value::Flag) => self.discard = false,
-            _ => return Ok(false),
+            (key, value) => return ext4_options::accept(key, &value, log),
         }
         Ok(true)
     }

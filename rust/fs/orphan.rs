@@ -183,7 +183,7 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
         }
         // The last user goes, and with it an inode that has no name, which takes itself off the list.
         drop(orphan);
-        if sb.data().has_error() {
+        if sb.data().record.has_error() {
             return Err(EUCLEAN);
         }
     }

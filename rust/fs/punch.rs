@@ -4,12 +4,11 @@
 //!
 //! Whatever else `fallocate(2)` does needs blocks that read as zeroes before they are written, and this format has none.
 
-use super::{truncate, Inode, Locked, Notblk, Transaction};
+use super::{record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     errno::EOPNOTSUPP,
     fallocate::{self, Mode},
     locked::InvalidateLock,
-    shutdown::Operations as _,
     Exclusive, OpenFile,
 };
 use kernel::prelude::*;
@@ -51,7 +50,7 @@ fn punch_hole(
     if offset >= size || offset >= max_end {
         return Ok(());
     }
-    Notblk::check_alive(sb)?;
+    record::emergency_state(sb)?;
     let mut end = offset.saturating_add(len);
     if end >= size {
         // Nobody reads the rest of the last block, so that it can go too.

@@ -6,7 +6,7 @@
 
 use super::{
     dir::{self, find, Place},
-    error, ialloc, links,
+    error, ialloc, inode, links,
     namei::{check_place, sync_dir},
     orphan, Inode, Notblk, Transaction,
 };
@@ -77,6 +77,7 @@ pub(super) fn rename(
             point_to(&transaction, from, inode);
         }
     })?;
+    inode::set_new_entry(inode);
     inode.touch_ctime();
     inode.mark_dirty();
     match whiteout {
@@ -151,6 +152,7 @@ pub(super) fn exchange(
     dir::set(&transaction, from.dir, &old, other.ino(), kind)
         .inspect_err(|_| point_to(&transaction, to, other))?;
     for inode in [inode, other] {
+        inode::set_new_entry(inode);
         inode.touch_ctime();
         inode.mark_dirty();
     }

@@ -4,24 +4,27 @@
 
 use super::{
     counters::Counters,
-    error::{self, At, OrReport},
-    group, inode, limits,
+    error::{At, OrReport},
+    freeze, group, inode, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
     quota,
+    record::{self, Record},
     reserve::Windows,
     shutdown, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
         block::{Block, BlockMut},
-        features,
+        corrupt::Corrupt,
+        error_record, features,
         geometry::Geometry,
         hash::HashInfo,
         superblock::{self, RawSuperBlock},
         time,
     },
     vfs::{
+        errno::EUCLEAN,
         fs_context::{Log, Value},
         shutdown::Operations as _,
         super_block::{self, New, StatFs},
@@ -39,7 +42,7 @@ use kernel::{
         new_mutex, Mutex,
     },
 };
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 
 /// `f_type` and `s_magic`.
 const MAGIC: u32 = 0xEF53;
@@ -69,16 +72,24 @@ pub(crate) struct SuperData {
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
     disk_errors: Errors,
-    /// Was mounted read-write, or remounted so, and not read-only by request since.
-    writable: Atomic<bool>,
-    /// Damage has been seen since mount.
-    error: Atomic<bool>,
+    /// Errors seen since mount.
+    #[pin]
+    pub(super) record: Record,
+    /// Held while the superblock is changed in its buffer. Nothing is taken under it.
+    #[pin]
+    change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
-    pub(super) place: (u32, usize),
+    place: (u32, usize),
     /// Inodes of the quota files for users and groups, with the feature `quota`.
     pub(super) quota_files: Option<[u32; 2]>,
     /// Whether the filesystem has been shut down.
     pub(super) shutdown: shutdown::State,
+    /// See [`freeze`].
+    pub(super) frozen: Atomic<bool>,
+    /// The mount point has been written to the superblock, or is too long.
+    pub(super) mount_sampled: Atomic<bool>,
+    /// Lifetime writes: `s_kbytes_written` as it was found, and what the device counted then in units of 512 bytes.
+    written: (u64, u64),
     /// Features that forbid writing are present.
     read_only_only: bool,
     /// `s_feature_ro_compat` at mount.
@@ -102,11 +113,6 @@ impl SuperData {
         &self.counters
     }
 
-    /// Damage was seen: the state on disk will say so, and e2fsck will look.
-    pub(super) fn note_error(&self) {
-        self.error.store(true, Relaxed);
-    }
-
     /// What is to be done about damage.
     pub(super) fn errors(&self) -> Errors {
         self.options.get().errors.unwrap_or(self.disk_errors)
@@ -119,15 +125,11 @@ impl SuperData {
 
     /// A state for the disk, with what has been seen since mount.
     fn with_error(&self, state: u16) -> u16 {
-        if self.has_error() {
+        if self.record.has_error() {
             state | superblock::STATE_ERROR
         } else {
             state
         }
-    }
-
-    pub(super) fn has_error(&self) -> bool {
-        self.error.load(Relaxed)
     }
 }
 
@@ -152,8 +154,8 @@ impl super_block::Operations for Notblk {
         sb: &mut crate::vfs::SuperBlock<Self, New>,
         mut options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
-        let offset = options.limits.superblock_offset();
-        let raw = read_raw(sb, offset)?;
+        let at = options.limits.superblock_offset();
+        let raw = read_raw(sb, at)?;
         let read_only_only = check_features(sb, &raw)?;
         let geo = Geometry::parse(&raw, sb.device_bytes()).map_err(|corrupt| {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
@@ -195,16 +197,11 @@ impl super_block::Operations for Notblk {
         sb.set_uuid(raw.uuid);
         sb.set_sysfs_name();
         let block_size = u64::from(geo.block_size());
-        // CAST: `sb=` has 32 bits, and a block at least 1 KiB.
-        let place = ((offset / block_size) as u32, (offset % block_size) as usize);
-        let space = group::count_free(sb, &geo, place.0)?;
-        let state = raw.state.get();
-        if state & superblock::STATE_VALID == 0 || state & superblock::STATE_ERROR != 0 {
-            pr_warn!(
-                "({}): mounting a filesystem that is not clean: running e2fsck is recommended\n",
-                sb.id()
-            );
-        }
+        // CAST: 32 bits count KiB, and blocks are not smaller; and a byte in a block.
+        let place = ((at / block_size) as u32, (at % block_size) as usize);
+        // By a copy of the superblock means by the copies of the group descriptors behind it.
+        let geo = geo.with_super_at(place.0);
+        let space = group::count_free(sb, &geo)?;
         if options.discard && sb.discard_granularity().is_none() {
             pr_warn!(
                 "({}): mounted with discard, which the device cannot\n",
@@ -212,6 +209,8 @@ impl super_block::Operations for Notblk {
             );
             options.discard = false;
         }
+
+        let state = raw.state.get();
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
@@ -224,11 +223,14 @@ impl super_block::Operations for Notblk {
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
-                writable: Atomic::new(false),
-                error: Atomic::new(false),
+                record <- Record::new(),
+                change <- new_mutex!((), "notblk::superblock"),
                 place,
                 shutdown: shutdown::State::new(),
                 quota_files: quota::hidden_files(&raw),
+                frozen: Atomic::new(false),
+                mount_sampled: Atomic::new(false),
+                written: (raw.kbytes_written.get(), sb.sectors_written()),
                 read_only_only,
                 features_ro_compat: raw.feature_ro_compat.get(),
             }? Error),
@@ -267,8 +269,9 @@ impl super_block::Operations for Notblk {
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
-        if shutdown::is_down(sb) && sb.is_read_only() != read_only {
-            return Err(EROFS);
+        if sb.is_read_only() != read_only {
+            // Shut down too it answers EROFS, as ext4.
+            record::emergency_state(sb).map_err(|_| EROFS)?;
         }
         if options.limits.refuses_quotas() && sb.quota_loaded() {
             pr_err!("({}): noquota while quotas are on\n", sb.id());
@@ -276,8 +279,7 @@ impl super_block::Operations for Notblk {
         }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
-                write_super(sb, data.clean_state())?.sync()?;
-                data.writable.store(false, Relaxed);
+                write_state(sb, true)?;
             }
             (true, false) => {
                 if data.read_only_only {
@@ -301,23 +303,18 @@ impl super_block::Operations for Notblk {
     }
 
     fn put_super(sb: &SuperBlock) {
-        if shutdown::is_down(sb) {
+        // After an emergency the state on disk stays as it is: not clean, with errors.
+        if sb.is_read_only() || record::emergency_state(sb).is_err() {
             return;
         }
-        // errors=remount-ro made it read-only, and has not written that there was an error.
-        let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
-        if sb.is_read_only() && !forced {
-            return;
-        }
-        let written = write_super(sb, sb.data().clean_state()).and_then(|buffer| buffer.sync());
-        if let Err(e) = written {
+        if let Err(e) = write_state(sb, true) {
             pr_err!("({}): superblock not written at unmount: {e:?}\n", sb.id());
         }
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
-        Self::check_alive(sb)?;
-        if sb.is_read_only() {
+        record::emergency_state(sb)?;
+        if sb.is_read_only() || freeze::is_frozen(sb) {
             return Ok(());
         }
         // Mounted: not valid until unmount says so.
@@ -326,6 +323,18 @@ impl super_block::Operations for Notblk {
             buffer.sync()?;
         }
         Ok(())
+    }
+
+    fn freeze(sb: &SuperBlock) -> Result {
+        freeze::freeze(sb)
+    }
+
+    fn unfreeze(sb: &SuperBlock) -> Result {
+        freeze::unfreeze(sb)
+    }
+
+    fn emergency_state(sb: &SuperBlock) -> Result {
+        record::emergency_state(sb)
     }
 
     fn statfs(sb: &SuperBlock) -> Result<StatFs> {
@@ -372,16 +381,23 @@ impl super_block::Operations for Notblk {
         if let Some(errors) = options.errors {
             seq_print!(m, ",errors={}", errors.name());
         }
+        if sb.data().record.is_emergency_ro() {
+            seq_print!(m, ",emergency_ro");
+        }
         sb.data().limits.show(m);
     }
 
     fn write_inode(inode: &Inode) -> Result {
-        Self::check_alive(inode.sb())?;
+        record::emergency_state(inode.sb())?;
         inode::write(inode).map(drop)
     }
 
     fn inode_buffer(inode: &Inode) -> Result<Buffer<'_>> {
         inode::buffer(inode.sb(), inode.ino()).map(|(buffer, _)| buffer)
+    }
+
+    fn take_new_entry(inode: &Inode) -> bool {
+        inode::take_new_entry(inode)
     }
 
     fn delete_inode(inode: &Inode) {
@@ -406,11 +422,13 @@ impl super_block::Operations for Notblk {
     }
 }
 
-/// Reads the superblock, at byte `offset` of the device, before its block size is known, and checks the magic number.
-fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, offset: u64) -> Result<RawSuperBlock> {
+/// Reads the superblock before its block size is known, and checks the magic number.
+///
+/// `at` is where it begins, in bytes.
+fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, at: u64) -> Result<RawSuperBlock> {
     let size = sb.set_min_blocksize(1024)?;
-    // CAST: `sb=` has 32 bits, and a block at least 1 KiB; a byte below the block size.
-    let (block, off) = ((offset / size) as u32, (offset % size) as usize);
+    // CAST: as in `fill_super`.
+    let (block, off) = ((at / size) as u32, (at % size) as usize);
     let buffer = sb.bread(block).inspect_err(|_| {
         pr_err!(
             "({}): cannot mount: the superblock cannot be read\n",
@@ -469,7 +487,19 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
 /// The superblock's buffer, and where it begins in it.
 fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     let (block, off) = sb.data().place;
-    Ok((sb.bread(block)?, off))
+    Ok((sb.bread_keeping(block)?, off))
+}
+
+/// Writes the superblock, which says then that the filesystem is as it was before the mount, or is mounted (not `clean`),
+/// and waits.
+pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
+    let state = sb.data().clean_state();
+    let state = if clean {
+        state
+    } else {
+        state & !superblock::STATE_VALID
+    };
+    write_super(sb, state)?.sync()
 }
 
 /// The superblock as the disk has it.
@@ -494,23 +524,54 @@ fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     })
 }
 
-/// Read-write from now on: not valid until unmount, one mount more.
+/// Read-write from now on: not valid until unmount, one mount more. C: `ext4_setup_super`.
 fn mark_mounted(sb: &SuperBlock) -> Result {
     let data = sb.data();
-    data.writable.store(true, Relaxed);
+    let mut found = None;
     update_super(sb, |raw| {
         // As it is now: e2fsck may have been here since a read-only mount.
+        found = Some(*raw);
         let state = raw.state.get();
         data.clean_state.store(u32::from(state), Relaxed);
         raw.state = U16::new(data.with_error(state & !superblock::STATE_VALID));
+        if raw.max_mnt_count.get() == 0 {
+            raw.max_mnt_count = U16::new(superblock::DFL_MAX_MNT_COUNT);
+        }
         raw.mnt_count = U16::new(raw.mnt_count.get().saturating_add(1));
-        raw.mtime = U32::new(seconds());
+        (raw.mtime, raw.mtime_hi) = error_record::split_time(time());
         if data.hash.dir_index && data.hash.unsaid {
             // So that other machines hash as we do.
             raw.flags = U32::new(raw.flags.get() | superblock::FLAGS_UNSIGNED_HASH);
         }
     })?
-    .sync()
+    .sync()?;
+    if let Some(reason) = found.as_ref().and_then(reason_to_check) {
+        pr_warn!(
+            "({}): warning: {reason}, running e2fsck is recommended\n",
+            sb.id()
+        );
+    }
+    Ok(())
+}
+
+/// Why e2fsck should look at a filesystem that is being mounted, if it should. In the words of ext4, for who looks for them.
+fn reason_to_check(raw: &RawSuperBlock) -> Option<&'static str> {
+    let state = raw.state.get();
+    // CAST: a signed number: none of 0 and less is a limit.
+    let max_mounts = raw.max_mnt_count.get() as i16;
+    let interval = u64::from(raw.checkinterval.get());
+    let checked = error_record::join_time(raw.lastcheck, raw.lastcheck_hi);
+    if state & superblock::STATE_VALID == 0 {
+        Some("mounting unchecked fs")
+    } else if state & superblock::STATE_ERROR != 0 {
+        Some("mounting fs with errors")
+    } else if max_mounts > 0 && raw.mnt_count.get() >= raw.max_mnt_count.get() {
+        Some("maximal mount count reached")
+    } else if interval != 0 && checked.saturating_add(interval) <= time() {
+        Some("checktime reached")
+    } else {
+        None
+    }
 }
 
 /// `s_last_orphan`: the first inode of the orphan list, or 0.
@@ -574,27 +635,73 @@ fn have_features(raw: &mut RawSuperBlock) {
     }
 }
 
-/// Changes fields of the superblock through a transaction. One at a time: `space` is held.
+/// Bytes of `s_last_mounted`.
+pub(super) const LAST_MOUNTED_LEN: usize = 64;
+
+/// Writes the mount point to the superblock, with the next sync.
+pub(super) fn set_last_mounted(sb: &SuperBlock, text: [u8; LAST_MOUNTED_LEN]) -> Result {
+    update_super(sb, |raw| raw.last_mounted = text).map(drop)
+}
+
+/// Writes the errors that the superblock does not know yet, and waits.
+///
+/// # Errors
+///
+/// `EIO`, `ENOMEM`; `EUCLEAN` where the superblock itself is damaged, which is not reported: the caller is a report.
+pub(super) fn write_errors(sb: &SuperBlock) -> Result {
+    match change_super(sb, |raw| {
+        raw.state = U16::new(sb.data().with_error(raw.state.get()));
+    })? {
+        Ok(buffer) => buffer.sync(),
+        Err(_) => Err(EUCLEAN),
+    }
+}
+
+/// Changes fields of the superblock; damage is reported.
 pub(super) fn update_super(
     sb: &SuperBlock,
     change: impl FnOnce(&mut RawSuperBlock),
 ) -> Result<Buffer<'_>> {
     Notblk::check_alive(sb)?;
+    change_super(sb, change)?.or_report(sb, At::SuperBlock)
+}
+
+/// Changes fields of the superblock through a transaction, and with them what changes every time. C: `ext4_update_super`.
+///
+/// # Errors
+///
+/// The inner one is damage, unreported.
+fn change_super(
+    sb: &SuperBlock,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<Result<Buffer<'_>, Corrupt>> {
+    let data = sb.data();
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
-    let _one_at_a_time = sb.data().space.lock();
-    let mut access = transaction.write(buffer);
-    let mut raw: RawSuperBlock = access.get(off).or_report(sb, At::SuperBlock)?;
-    if u32::from(raw.magic.get()) != MAGIC {
-        return Err(error::report(
-            sb,
-            fmt!("superblock: overwritten while mounted"),
-        ));
+    let _one_at_a_time = data.change.lock();
+    let mut raw: RawSuperBlock = match buffer.get(off) {
+        Ok(raw) => raw,
+        Err(corrupt) => return Ok(Err(corrupt)),
+    };
+    let found = raw.magic.get();
+    if found != superblock::MAGIC {
+        return Ok(Err(Corrupt::BadMagic { found }));
     }
     change(&mut raw);
-    raw.wtime = U32::new(seconds());
-    access.put(off, &raw).or_report(sb, At::SuperBlock)?;
-    Ok(access.dirty())
+    data.record.store(&mut raw);
+    if !sb.is_read_only() {
+        (raw.wtime, raw.wtime_hi) = error_record::split_time(time());
+    }
+    let (kbytes, sectors) = data.written;
+    let kbytes = kbytes.saturating_add(sb.sectors_written().saturating_sub(sectors) / 2);
+    raw.kbytes_written = U64::new(kbytes);
+    let mut access = transaction.write(buffer);
+    Ok(access.put(off, &raw).map(|()| access.dirty()))
+}
+
+/// Seconds since 1970; 0 before.
+pub(super) fn time() -> u64 {
+    u64::try_from(crate::vfs::super_block::real_seconds()).unwrap_or(0)
 }
 
 /// Seconds since 1970, as 32 bits hold them.

@@ -102,7 +102,11 @@ impl Freeing<'_, '_> {
         }
         if let Err(corrupt) = geo.check_data_block(ptr) {
             // Nothing there is ours to free; without the pointer the file is sound again.
-            error::report(sb, fmt!("inode {}: freeing: {corrupt}", self.inode.ino()));
+            error::report_inode(
+                sb,
+                self.inode.ino(),
+                fmt!("inode {}: freeing: {corrupt}", self.inode.ino()),
+            );
             return true;
         }
         if level == 0 {
@@ -117,8 +121,9 @@ impl Freeing<'_, '_> {
             return true;
         }
         let Ok(buffer) = sb.bread(ptr) else {
-            error::report(
+            error::report_inode(
                 sb,
+                self.inode.ino(),
                 fmt!(
                     "inode {}: indirect block {ptr} cannot be read",
                     self.inode.ino()

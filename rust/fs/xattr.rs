@@ -13,7 +13,7 @@ mod set;
 
 use super::{
     error::{At, OrReport},
-    Inode, Notblk, Transaction,
+    record, Inode, Notblk, Transaction,
 };
 use crate::{
     format::{
@@ -25,7 +25,6 @@ use crate::{
     },
     vfs::{
         errno::ENODATA,
-        shutdown::Operations as _,
         xattr::{Namespace, Operations, Out, When},
     },
 };
@@ -146,7 +145,7 @@ pub(super) fn read<R>(
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.
 pub(super) fn set(inode: &Inode, name: Name<'_>, value: Option<&[u8]>, when: When) -> Result {
-    Notblk::check_alive(inode.sb())?;
+    record::emergency_state(inode.sb())?;
     inode.quota_initialize()?;
     let transaction = Transaction::start(inode.sb());
     set_in_transaction(&transaction, inode, name, value, when)?;

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
+#include <linux/dcache.h>
 #include <linux/module.h>
+#include <linux/mount.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
 #include <linux/compat.h>
 #include <linux/freezer.h>
+#include <linux/iversion.h>
 #include <linux/sched/signal.h>
 #include <linux/lockdep.h>
+#include <linux/part_stat.h>
 
 #include "helpers.h"
 
@@ -141,6 +145,11 @@ bool notblk_buffer_write_io_error(const struct buffer_head *bh)
 	return buffer_write_io_error(bh);
 }
 
+void notblk_clear_buffer_write_io_error(struct buffer_head *bh)
+{
+	clear_buffer_write_io_error(bh);
+}
+
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count)
 {
 	clean_bdev_aliases(sb->s_bdev, block, count);
@@ -246,6 +255,11 @@ void notblk_sb_end_intwrite(struct super_block *sb)
 	sb_end_intwrite(sb);
 }
 
+bool notblk_sb_start_intwrite_trylock(struct super_block *sb)
+{
+	return sb_start_intwrite_trylock(sb);
+}
+
 void notblk_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);
@@ -324,6 +338,26 @@ s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec)
 	return inode_get_ctime_sec(inode);
 }
 
+u64 notblk_inode_peek_iversion(const struct inode *inode)
+{
+	return inode_peek_iversion(inode);
+}
+
+void notblk_inode_inc_iversion(struct inode *inode)
+{
+	inode_inc_iversion(inode);
+}
+
+void notblk_inode_set_iversion(struct inode *inode, u64 version)
+{
+	inode_set_iversion(inode, version);
+}
+
+void notblk_inode_set_iversion_queried(struct inode *inode, u64 version)
+{
+	inode_set_iversion_queried(inode, version);
+}
+
 void notblk_inode_touch_mctime(struct inode *inode)
 {
 	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
@@ -399,6 +433,21 @@ void notblk_super_set_sysfs_name_bdev(struct super_block *sb)
 	super_set_sysfs_name_bdev(sb);
 }
 
+bool notblk_sb_has_removed(struct super_block *sb)
+{
+	return atomic_long_read(&sb->s_remove_count) != 0;
+}
+
+bool notblk_bdev_read_only(struct super_block *sb)
+{
+	return bdev_read_only(sb->s_bdev);
+}
+
+u64 notblk_bdev_sectors_written(struct super_block *sb)
+{
+	return part_stat_read(sb->s_bdev, sectors[STAT_WRITE]);
+}
+
 u32 notblk_mkdev(u32 major, u32 minor)
 {
 	return MKDEV(major, minor);
@@ -414,9 +463,9 @@ u32 notblk_iminor(const struct inode *inode)
 	return iminor(inode);
 }
 
-void notblk_mapping_set_large_folios(struct address_space *mapping)
+void notblk_mapping_set_folio_orders(struct inode *inode)
 {
-	mapping_set_large_folios(mapping);
+	mapping_set_folio_min_order(inode->i_mapping, get_order(i_blocksize(inode)));
 }
 
 bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc)
@@ -531,6 +580,13 @@ struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file)
 struct dentry *notblk_file_dentry(const struct file *file)
 {
 	return file->f_path.dentry;
+}
+
+const char *notblk_file_mount_path(const struct file *file, char *buf, int len)
+{
+	struct path path = { .mnt = file->f_path.mnt, .dentry = file->f_path.mnt->mnt_root };
+
+	return d_path(&path, buf, len);
 }
 
 void notblk_file_accessed(struct file *file)

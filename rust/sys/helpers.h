@@ -47,6 +47,7 @@ void notblk_lock_buffer(struct buffer_head *bh);
 bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
+void notblk_clear_buffer_write_io_error(struct buffer_head *bh);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 
 /* linux/blkdev.h */
@@ -82,6 +83,7 @@ void notblk_filemap_invalidate_lock_shared(struct address_space *mapping);
 void notblk_filemap_invalidate_unlock_shared(struct address_space *mapping);
 void notblk_sb_start_intwrite(struct super_block *sb);
 void notblk_sb_end_intwrite(struct super_block *sb);
+bool notblk_sb_start_intwrite_trylock(struct super_block *sb);
 void notblk_sb_start_pagefault(struct super_block *sb);
 void notblk_sb_end_pagefault(struct super_block *sb);
 bool notblk_inode_dio_busy(struct inode *inode);
@@ -99,6 +101,10 @@ void notblk_inode_set_ctime(struct inode *inode, s64 sec, long nsec);
 s64 notblk_inode_get_atime(const struct inode *inode, u32 *nsec);
 s64 notblk_inode_get_mtime(const struct inode *inode, u32 *nsec);
 s64 notblk_inode_get_ctime(const struct inode *inode, u32 *nsec);
+u64 notblk_inode_peek_iversion(const struct inode *inode);
+void notblk_inode_inc_iversion(struct inode *inode);
+void notblk_inode_set_iversion(struct inode *inode, u64 version);
+void notblk_inode_set_iversion_queried(struct inode *inode, u64 version);
 void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_take_group(struct inode *inode, const struct inode *dir);
@@ -114,12 +120,15 @@ bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
 void notblk_super_set_sysfs_name_bdev(struct super_block *sb);
+bool notblk_sb_has_removed(struct super_block *sb);
+bool notblk_bdev_read_only(struct super_block *sb);
+u64 notblk_bdev_sectors_written(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
 u32 notblk_major(dev_t dev);
 u32 notblk_minor(dev_t dev);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
-void notblk_mapping_set_large_folios(struct address_space *mapping);
+void notblk_mapping_set_folio_orders(struct inode *inode);
 bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 
 /* linux/fs.h, linux/dcache.h: directories and names */
@@ -144,6 +153,7 @@ int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, 
 struct inode *notblk_file_inode(const struct file *file);
 struct dentry *notblk_file_dentry(const struct file *file);
 struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file);
+const char *notblk_file_mount_path(const struct file *file, char *buf, int len);
 void notblk_file_accessed(struct file *file);
 bool notblk_is_last_writer(const struct inode *inode, const struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);

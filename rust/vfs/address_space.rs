@@ -169,11 +169,12 @@ impl<T: FileSystem> Table<T> {
         mapping: *mut bindings::address_space,
         wbc: *mut bindings::writeback_control,
     ) -> c_int {
-        // SAFETY: by the contract; `host` is the mapping's inode.
-        if let Err(e) = T::check_alive(unsafe { Inode::<T>::from_raw((*mapping).host) }.sb()) {
+        // SAFETY: by the contract: `host` is the mapping's inode.
+        let inode = unsafe { Inode::<T>::from_raw((*mapping).host) };
+        if let Err(e) = T::emergency_state(inode.sb()) {
             return e.to_errno();
         }
-        // SAFETY: plain C data, for which zero is the initial state.
+        // SAFETY: plain C data, for which zero is the initial state; `host` is the mapping's inode.
         let mut wpc: bindings::iomap_writepage_ctx = unsafe { core::mem::zeroed() };
         // SAFETY: by the contract.
         wpc.inode = unsafe { (*mapping).host };

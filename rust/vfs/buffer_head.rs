@@ -69,6 +69,21 @@ impl Buffer<'_> {
         Ok(())
     }
 
+    /// After a failed write C takes a buffer for unread, though memory has what the disk lacks: takes it for read again, and the
+    /// error for known. C: `ext4_commit_super`.
+    pub(super) fn keep_after_error(&self) {
+        let bh = self.as_raw();
+        // SAFETY: valid by invariant; unlocked by the same task. Under the lock nobody reads into it or writes it out.
+        unsafe {
+            bindings::notblk_lock_buffer(bh);
+            if bindings::notblk_buffer_write_io_error(bh) && !bindings::notblk_buffer_uptodate(bh) {
+                bindings::notblk_clear_buffer_write_io_error(bh);
+                bindings::notblk_set_buffer_uptodate(bh);
+            }
+            bindings::unlock_buffer(bh);
+        }
+    }
+
     fn data(&self) -> *mut u8 {
         // SAFETY: valid by invariant; `b_data` does not change while the buffer is referenced.
         unsafe { (*self.as_raw()).b_data.cast() }

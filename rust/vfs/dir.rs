@@ -8,8 +8,8 @@
 //! that lock keeps the dentry from moving), and inodes.
 
 use super::{
-    acl, file, fileattr, inode::New, ioctl, open_dir::OpenDir, report, shutdown, to_result, xattr,
-    Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
+    acl, file, fileattr, inode::New, inode_sync, ioctl, open_dir::OpenDir, report, to_result,
+    xattr, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
@@ -276,7 +276,7 @@ impl<T: FileSystem> Table<T> {
         ops.iterate_shared = Some(Self::iterate_shared);
         ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
         ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
-        ops.fsync = Some(shutdown::Table::<T>::fsync);
+        ops.fsync = Some(inode_sync::Table::<T>::fsync);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -471,7 +471,7 @@ impl<T: FileSystem> Table<T> {
                     bindings::notblk_d_inode(old),
                 )
             };
-            T::check_alive(dir.sb())?;
+            T::emergency_state(dir.sb())?;
             // SAFETY: by the contract.
             T::link(dir, name, unsafe { Self::locked(raw) })?;
             // SAFETY: `d_instantiate` takes the new reference.
@@ -491,7 +491,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
-                T::check_alive(Inode::from_raw(dir).sb())?;
+                T::emergency_state(Inode::from_raw(dir).sb())?;
                 T::unlink(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -506,7 +506,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
-                T::check_alive(Inode::from_raw(dir).sb())?;
+                T::emergency_state(Inode::from_raw(dir).sb())?;
                 T::rmdir(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -543,7 +543,7 @@ impl<T: FileSystem> Table<T> {
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
-                T::check_alive(inode.sb())?;
+                T::emergency_state(inode.sb())?;
                 if flags & bindings::RENAME_EXCHANGE != 0 {
                     T::exchange(&from, &to, inode, target.ok_or(ENOENT)?)?;
                 } else {

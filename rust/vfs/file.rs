@@ -7,7 +7,7 @@
 use super::{
     acl,
     dio::Completion,
-    fallocate, fileattr, ioctl, iomap,
+    fallocate, fileattr, inode_sync, ioctl, iomap,
     kiocb::{Io, Read, Request, Write},
     report, shutdown, symlink, to_pos, to_result, xattr, Exclusive, FileSystem, Inode, Locked,
 };
@@ -15,8 +15,38 @@ use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
+/// Where the filesystem is mounted that a file is opened on.
+///
+/// # Invariants
+///
+/// The file is valid for the lifetime.
+pub(crate) struct MountPoint<'a>(*const bindings::file, PhantomData<&'a ()>);
+
+impl MountPoint<'_> {
+    /// Its path, as the calling task sees it; `None` for one that is longer than the buffer. C: `d_path`.
+    pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        let len = c_int::try_from(buf.len()).ok()?;
+        // SAFETY: valid by invariant; the buffer has `len` bytes.
+        let path =
+            unsafe { bindings::notblk_file_mount_path(self.0, buf.as_mut_ptr().cast(), len) };
+        // SAFETY: only looks at the value.
+        if unsafe { bindings::notblk_is_err(path.cast()) } {
+            return None;
+        }
+        // SAFETY: d_path puts a terminated string at the end of the buffer, which is borrowed for the result.
+        Some(unsafe { CStr::from_char_ptr(path) }.to_bytes())
+    }
+}
+
 /// What becomes the operation tables of a regular file.
 pub(crate) trait Operations: Sized {
+    /// A regular file is opened. C: `open`.
+    fn opened(_inode: &Inode<Self>, _mount: &MountPoint<'_>)
+    where
+        Self: FileSystem,
+    {
+    }
+
     /// C: `read_iter`.
     fn read_iter(request: Request<'_, Self, Read>) -> Io
     where
@@ -100,7 +130,7 @@ impl<T: FileSystem> Table<T> {
         ops.mmap_prepare = Some(shutdown::Table::<T>::mmap_prepare);
         ops.open = Some(shutdown::Table::<T>::open);
         ops.release = Some(Self::release);
-        ops.fsync = Some(shutdown::Table::<T>::fsync);
+        ops.fsync = Some(inode_sync::Table::<T>::fsync);
         ops.splice_read = Some(shutdown::Table::<T>::splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
         ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
@@ -126,8 +156,9 @@ impl<T: FileSystem> Table<T> {
         inode: *mut bindings::inode,
         file: *mut bindings::file,
     ) -> c_int {
-        // SAFETY: the file is being opened: nobody else has it yet.
+        // SAFETY: by the contract; the file is being opened: nobody else has it yet.
         unsafe {
+            T::opened(Inode::<T>::from_raw(inode), &MountPoint(file, PhantomData));
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
             bindings::notblk_dquot_file_open(inode, file)
         }
@@ -217,7 +248,8 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            T::check_alive(unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) }.sb())?;
+            let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) };
+            T::emergency_state(inode.sb())?;
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.
@@ -239,6 +271,7 @@ impl<T: FileSystem> Table<T> {
             }
             // SAFETY: by the contract.
             unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };
+            inode.inc_version();
             inode.mark_dirty();
             if valid & bindings::ATTR_MODE != 0 {
                 // SAFETY: by the contract.

@@ -66,6 +66,8 @@ impl<T: FileSystem> Table<T> {
             unsafe {
                 (*fc).fs_private = KBox::into_raw(context).cast();
                 (*fc).ops = &Self::OPS;
+                // Each inode has a change counter. As ext4, always.
+                (*fc).sb_flags |= bindings::NOTBLK_SB_I_VERSION;
             }
             Ok(0)
         })

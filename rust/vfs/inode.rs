@@ -72,6 +72,8 @@ pub(crate) struct Fields {
     pub(crate) sectors: u64,
     /// `i_generation`
     pub(crate) generation: u32,
+    /// `i_version`, as [`Inode::version`].
+    pub(crate) version: u64,
     /// Timestamps.
     pub(crate) times: Times,
     /// `S_*` flags.
@@ -273,6 +275,18 @@ impl<T: FileSystem> Inode<T> {
     pub(crate) fn gid(&self) -> u32 {
         // SAFETY: valid by invariant.
         unsafe { bindings::notblk_i_gid_read(self.as_raw()) }
+    }
+
+    /// The change counter (`STATX_CHANGE_COOKIE`), for the disk. C: `inode_peek_iversion`.
+    pub(crate) fn version(&self) -> u64 {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_inode_peek_iversion(self.as_raw()) }
+    }
+
+    /// Something has changed that VFS does not see: a directory's entries, the format's own flags. C: `inode_inc_iversion`.
+    pub(crate) fn inc_version(&self) {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_inode_inc_iversion(self.as_raw()) };
     }
 
     /// Device number of a device node: major, minor.
@@ -480,6 +494,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
             (*raw).i_blocks = fields.sectors;
             (*raw).i_generation = fields.generation;
             (*raw).i_flags = fields.flags.0;
+            bindings::notblk_inode_set_iversion_queried(raw, fields.version);
             let Times {
                 atime,
                 mtime,
@@ -541,7 +556,8 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                     (*raw).i_op = &file::Table::<T>::INODE_OPS;
                     (*raw).__bindgen_anon_3.i_fop = &file::Table::<T>::FILE_OPS;
                     (*(*raw).i_mapping).a_ops = &address_space::Table::<T>::OPS;
-                    bindings::notblk_mapping_set_large_folios((*raw).i_mapping);
+                    // Large folios; and where blocks are larger than pages, no folio is smaller than a block.
+                    bindings::notblk_mapping_set_folio_orders(raw);
                 }
                 Kind::Directory => {
                     (*raw).i_op = &dir::Table::<T>::INODE_OPS;
@@ -662,6 +678,7 @@ impl<T: FileSystem> Slot<T> {
             (&raw mut (*slot).sync).write(inode_sync::State::new());
             (&raw mut (*slot).dquots).write(quota::Dquots::new([ptr::null_mut(); _]));
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
+            bindings::notblk_inode_set_iversion(inode, 1);
             inode
         }
     }
@@ -687,7 +704,8 @@ impl<T: FileSystem> Slot<T> {
         // SAFETY: by the contract.
         let inode = unsafe { Inode::<T>::from_raw(raw) };
         // SAFETY: valid.
-        let delete = inode.nlink() == 0 && !unsafe { bindings::is_bad_inode(raw) };
+        let is_bad = unsafe { bindings::is_bad_inode(raw) };
+        let delete = inode.nlink() == 0 && !is_bad && T::emergency_state(inode.sb()).is_ok();
         // SAFETY: what C asks of every evict_inode.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*raw).i_data) };
         let freeze = delete.then(|| IntWrite::start(inode.sb()));

@@ -10,7 +10,7 @@
 //! that in `i_state` (`I_METADATA_WRITEBACK`), and calls `sync_inode_metadata` of the filesystem. Before, it does not (C's
 //! ext2 had the hole), and a flag of ours does the same.
 
-use super::{to_result, FileSystem, Inode};
+use super::{sync_parents, to_result, FileSystem, Inode};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -27,6 +27,30 @@ impl<T: FileSystem> Table<T> {
         let buffer = T::inode_buffer(inode)?;
         inode.sync_metadata_buffers()?;
         buffer.sync()
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `fsync`, on a file of ours.
+    pub(super) unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        datasync: c_int,
+    ) -> c_int {
+        // SAFETY: by the contract.
+        let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_file_inode(file)) };
+        // Before anything is written, and before an error of write-back counts as reported: as ext4.
+        if let Err(e) = T::emergency_state(inode.sb()) {
+            return e.to_errno();
+        }
+        let parents = sync_parents::sync_parents(inode);
+        // SAFETY: by the contract.
+        let own = unsafe { Self::FSYNC(file, start, end, datasync) };
+        match parents {
+            Err(e) if own == 0 => e.to_errno(),
+            _ => own,
+        }
     }
 }
 
@@ -48,7 +72,7 @@ impl State {
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl<T: FileSystem> Table<T> {
-    pub(super) const FSYNC: unsafe extern "C" fn(
+    const FSYNC: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
@@ -119,12 +143,12 @@ impl State {
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl<T: FileSystem> Table<T> {
-    pub(super) const FSYNC: unsafe extern "C" fn(
+    const FSYNC: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
         c_int,
-    ) -> c_int = Self::fsync;
+    ) -> c_int = Self::simple_fsync;
 
     /// Puts the functions into the superblock's table.
     pub(super) const fn add_to(ops: &mut bindings::super_operations) {
@@ -160,12 +184,12 @@ impl<T: FileSystem> Table<T> {
         })
     }
 
-    /// As `simple_fsync` of 7.3.
+    /// As C's of 7.3.
     ///
     /// # Safety
     ///
     /// C's contract for `fsync`, on a file of ours.
-    unsafe extern "C" fn fsync(
+    unsafe extern "C" fn simple_fsync(
         file: *mut bindings::file,
         start: bindings::loff_t,
         end: bindings::loff_t,

@@ -359,6 +359,7 @@ fn complete(mut new: New<'_, Bare>, mode: u16) -> Result<InodeRef<'_, Bare>> {
         size: 4096,
         sectors: 8,
         generation: 0,
+        version: 1,
         times: Times {
             atime: epoch,
             mtime: epoch,

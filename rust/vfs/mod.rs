@@ -12,6 +12,7 @@
 //! | [`super_block`] | `struct super_block`, `super_operations` |
 //! | [`inode`] | `struct inode`, `iget_locked`, `new_inode` |
 //! | [`inode_sync`] | `write_inode`, `sync_inode_metadata`, `fsync` |
+//! | `sync_parents` | `struct dentry`: the directories that `fsync` of a new file writes |
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`open_dir`] | an open directory: its positions, and what is kept for each opener |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
@@ -79,6 +80,7 @@ mod report;
 pub(crate) mod shutdown;
 pub(crate) mod super_block;
 pub(crate) mod symlink;
+mod sync_parents;
 pub(crate) mod transaction;
 pub(crate) mod xattr;
 

@@ -64,8 +64,10 @@ impl<T: FileSystem> Registration<T> {
                 let fs_type: *mut bindings::file_system_type = (&raw mut (*slot).fs_type).cast();
                 ptr::write_bytes(fs_type, 0, 1);
                 (*fs_type).name = name.as_char_ptr();
-                (*fs_type).fs_flags =
-                    (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as c_int;
+                // The last one: blocks may be larger than pages.
+                (*fs_type).fs_flags = (bindings::FS_REQUIRES_DEV
+                    | bindings::FS_ALLOW_IDMAP
+                    | bindings::FS_LBS) as c_int;
                 (*fs_type).init_fs_context = Some(fs_context::Table::<T>::init_fs_context);
                 (*fs_type).kill_sb = Some(super_block::Table::<T>::kill_sb);
                 (*fs_type).owner = owner;

@@ -4,7 +4,7 @@
 //!
 //! C: `ext4_forced_shutdown` and who asks it; `shutdown` of `struct super_operations`; `bdev_freeze`.
 
-use super::{file, inode_sync, to_result, FileSystem, Inode, SuperBlock};
+use super::{file, to_result, FileSystem, Inode, SuperBlock};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -72,23 +72,6 @@ impl<T: FileSystem> Table<T> {
             unsafe { Self::check((*desc).file) }?;
             // SAFETY: by the contract.
             Ok(unsafe { file::Table::<T>::mmap_prepare(desc) })
-        })
-    }
-
-    /// # Safety
-    ///
-    /// C's contract for `fsync`.
-    pub(super) unsafe extern "C" fn fsync(
-        file: *mut bindings::file,
-        start: bindings::loff_t,
-        end: bindings::loff_t,
-        datasync: c_int,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: by the contract.
-            unsafe { Self::check(file) }?;
-            // SAFETY: by the contract.
-            Ok(unsafe { inode_sync::Table::<T>::FSYNC(file, start, end, datasync) })
         })
     }
 

@@ -115,6 +115,36 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// The last step of freezing: nobody writes, everything dirty has been written, `s_umount` is held exclusively. C:
+    /// `freeze_fs`.
+    fn freeze(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
+    /// The first step of thawing. C: `unfreeze_fs`.
+    fn unfreeze(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
+    /// Whether the filesystem may still be written to, beside what its mount says. Asked before a change of attributes,
+    /// write-back, and `fsync`; the filesystem asks itself elsewhere. C: `ext4_emergency_state`.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` from the damage on that ended all writing.
+    fn emergency_state(_sb: &SuperBlock<Self>) -> Result
+    where
+        Self: FileSystem,
+    {
+        Ok(())
+    }
+
     /// C: `statfs`.
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>
     where
@@ -134,6 +164,15 @@ pub(crate) trait Operations: Sized {
     fn inode_buffer(inode: &Inode<Self>) -> Result<Buffer<'_>>
     where
         Self: FileSystem;
+
+    /// Whether a name was made for this inode that nobody has seen to the disk, and marks that it is about to go there. C:
+    /// `EXT4_STATE_NEWENTRY`.
+    fn take_new_entry(_inode: &Inode<Self>) -> bool
+    where
+        Self: FileSystem,
+    {
+        false
+    }
 
     /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion.
     /// C: the first half of `evict_inode`.
@@ -218,12 +257,6 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::notblk_sb_rdonly(self.as_raw()) }
     }
 
-    /// Sets `SB_RDONLY` because the filesystem is damaged: whoever begins to write from now on gets `EROFS`. C: the same
-    /// line in `ext2_error`.
-    pub(crate) fn force_read_only(&self) {
-        self.set_read_only(true);
-    }
-
     /// Sets or clears `SB_RDONLY`.
     pub(super) fn set_read_only(&self, read_only: bool) {
         // SAFETY: valid by invariant; C changes `s_flags` without a lock of its own too.
@@ -238,6 +271,30 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         }
     }
 
+    /// Whether the device itself refuses to be written to. C: `bdev_read_only`.
+    pub(crate) fn device_read_only(&self) -> bool {
+        // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
+        unsafe { bindings::notblk_bdev_read_only(self.as_raw()) }
+    }
+
+    /// Writes everything dirty in the device's page cache and waits. C: `sync_blockdev`.
+    pub(crate) fn sync_device(&self) -> Result {
+        // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.
+        super::to_result(unsafe { bindings::sync_blockdev((*self.as_raw()).s_bdev) })
+    }
+
+    /// Inodes have lost their last link and still have users. C: `s_remove_count`.
+    pub(crate) fn has_unlinked_inodes(&self) -> bool {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_has_removed(self.as_raw()) }
+    }
+
+    /// Units of 512 bytes written to the device since it is there, by whomever. C: `part_stat_read`.
+    pub(crate) fn sectors_written(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { bindings::notblk_bdev_sectors_written(self.as_raw()) }
+    }
+
     /// Reads a block through the buffer cache. C: `sb_bread`. Sleeps.
     ///
     /// # Errors
@@ -249,6 +306,21 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         let bh = ptr::NonNull::new(bh).ok_or(EIO)?;
         // SAFETY: a reference of our own to a buffer of this device, up to date.
         Ok(unsafe { Buffer::from_raw(bh) })
+    }
+
+    /// As [`Self::bread`], of a block that a disk may have lost: after a write that failed its bytes in memory count, and are not
+    /// read over.
+    pub(crate) fn bread_keeping(&self, block: u32) -> Result<Buffer<'_>> {
+        // SAFETY: valid by invariant.
+        let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
+        if let Some(bh) = ptr::NonNull::new(bh) {
+            // SAFETY: a reference of our own to a buffer of this device, dropped at the end of this block.
+            let buffer: Buffer<'_> = unsafe { Buffer::from_raw(bh) };
+            if !buffer.is_uptodate() {
+                buffer.keep_after_error();
+            }
+        }
+        self.bread(block)
     }
 
     /// The block if it is cached and up to date; never sleeps, never reads. C: `sb_find_get_block`.
@@ -386,6 +458,8 @@ impl<T: FileSystem> Table<T> {
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
+        ops.freeze_fs = Some(Self::freeze_fs);
+        ops.unfreeze_fs = Some(Self::unfreeze_fs);
         ops.statfs = Some(Self::statfs);
         ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
         ops.show_options = Some(Self::show_options);
@@ -469,6 +543,24 @@ impl<T: FileSystem> Table<T> {
 
     /// # Safety
     ///
+    /// As `put_super`.
+    unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: by the contract.
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        from_result(|| T::freeze(sb).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As `put_super`.
+    unsafe extern "C" fn unfreeze_fs(sb: *mut bindings::super_block) -> c_int {
+        // SAFETY: by the contract.
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+        from_result(|| T::unfreeze(sb).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
     /// Called by C with a dentry of a mounted filesystem of ours and a `kstatfs` to fill.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
@@ -513,20 +605,27 @@ impl<T: FileSystem> Table<T> {
     }
 }
 
-/// Blocks freezing while metadata changes outside a system call (eviction). C: `sb_start_intwrite`.
-pub(super) struct IntWrite(*mut bindings::super_block);
+/// Blocks freezing while metadata changes outside a system call that writes (eviction). C: `sb_start_intwrite`.
+pub(crate) struct IntWrite<'sb>(*mut bindings::super_block, PhantomData<&'sb ()>);
 
-impl IntWrite {
-    pub(super) fn start<T: FileSystem>(sb: &SuperBlock<T>) -> Self {
+impl<'sb> IntWrite<'sb> {
+    pub(super) fn start<T: FileSystem>(sb: &'sb SuperBlock<T>) -> Self {
         // SAFETY: valid by invariant.
         unsafe { bindings::notblk_sb_start_intwrite(sb.as_raw()) };
-        Self(sb.as_raw())
+        Self(sb.as_raw(), PhantomData)
+    }
+
+    /// `None` where the filesystem is frozen, or about to be. C: `sb_start_intwrite_trylock`.
+    pub(crate) fn try_start<T: FileSystem>(sb: &'sb SuperBlock<T>) -> Option<Self> {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_sb_start_intwrite_trylock(sb.as_raw()) }
+            .then(|| Self(sb.as_raw(), PhantomData))
     }
 }
 
-impl Drop for IntWrite {
+impl Drop for IntWrite<'_> {
     fn drop(&mut self) {
-        // SAFETY: started in `start`; the superblock outlives the eviction that made this.
+        // SAFETY: started when this was made; the superblock outlives it.
         unsafe { bindings::notblk_sb_end_intwrite(self.0) };
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices, file handles, mapped
-//! owners and the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! owners, freezing and the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`; each
+//! wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
 pub mod files;
@@ -641,4 +642,28 @@ pub fn in_user_namespace(command: &mut Command) -> &mut Command {
     };
     // SAFETY: the closure makes one system call, and allocates nothing.
     unsafe { command.pre_exec(enter) }
+}
+
+/// `FIFREEZE`
+const FIFREEZE: libc::Ioctl = 0xc004_5877;
+/// `FITHAW`
+const FITHAW: libc::Ioctl = 0xc004_5878;
+
+/// Freezes the filesystem that a file is on: its device holds still from then on.
+pub fn freeze(file: &File) -> Result<()> {
+    plain_ioctl(file, FIFREEZE)
+}
+
+/// Lets it go on.
+pub fn thaw(file: &File) -> Result<()> {
+    plain_ioctl(file, FITHAW)
+}
+
+/// One of those two.
+fn plain_ioctl(file: &File, request: libc::Ioctl) -> Result<()> {
+    // SAFETY: these ioctls do not use their argument.
+    match unsafe { libc::ioctl(file.as_raw_fd(), request, 0) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
 }

@@ -85,6 +85,7 @@ pub(in super::super) fn set_in_transaction(
     }
     super_block::set_ext_attr(inode.sb())?;
     inode.touch_ctime();
+    inode.inc_version();
     inode.mark_dirty();
     Ok(())
 }

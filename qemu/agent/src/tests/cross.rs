@@ -12,12 +12,12 @@ use std::path::Path;
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(for_blocks(
-        &[1024, 4096],
+        &[1024, 4096, 16384],
         "cross/written-here-read-by-ext4",
         here_to_there,
     ));
     tests.extend(for_blocks(
-        &[1024, 4096],
+        &[1024, 4096, 16384],
         "cross/written-by-ext4-read-here",
         there_to_here,
     ));

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    let sizes = [1024, 4096];
+    let sizes = [1024, 4096, 16384, 65536];
     let mut tests = Vec::new();
     tests.extend(for_blocks(&sizes, "direct/overwrite", overwrite));
     tests.extend(for_blocks(&sizes, "direct/holes", holes));

@@ -12,8 +12,16 @@ use std::os::unix::fs::FileExt;
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    tests.extend(for_blocks(&[1024, 4096], "fallback/counters", counters));
-    tests.extend(for_blocks(&[1024, 4096], "fallback/on-disk", on_disk));
+    tests.extend(for_blocks(
+        &[1024, 4096, 65536],
+        "fallback/counters",
+        counters,
+    ));
+    tests.extend(for_blocks(
+        &[1024, 4096, 65536],
+        "fallback/on-disk",
+        on_disk,
+    ));
     tests
 }
 

@@ -24,7 +24,7 @@ const LOOP_OPERATIONS: u32 = 3_000;
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for size in [1024, 4096] {
+    for size in [1024, 4096, 65536] {
         let name = |what: &str| format!("fsx/{what}-{}k", size / 1024);
         tests.push(test(&name("buffered"), |env| cached(env, BUFFERED, OPERATIONS)).block(size));
         tests.push(test(&name("mmap"), |env| cached(env, MMAP, MMAP_OPERATIONS)).block(size));

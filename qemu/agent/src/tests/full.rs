@@ -12,10 +12,10 @@ use std::os::unix::fs::FileExt;
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for size in [1024, 4096] {
+    for (size, mib) in [(1024, 16), (4096, 16), (65536, 64)] {
         let name = |what: &str| format!("full/{what}-{}k", size / 1024);
-        tests.push(test(&name("blocks"), blocks).block(size).mib(16));
-        tests.push(test(&name("inodes"), inodes).block(size).mib(16));
+        tests.push(test(&name("blocks"), blocks).block(size).mib(mib));
+        tests.push(test(&name("inodes"), inodes).block(size).mib(mib));
     }
     tests
 }

@@ -13,10 +13,12 @@ mod damage;
 mod data;
 mod direct;
 mod discard;
+mod durable;
 mod env;
 mod export;
 mod fallback;
 mod faults;
+mod freeze;
 mod fsx;
 mod full;
 mod htree;
@@ -29,12 +31,15 @@ mod module;
 mod mount;
 mod names;
 mod namespace;
+mod options;
 mod orphan;
 mod owners;
 mod punch;
 mod quota;
+mod record;
 mod regressions;
 mod shutdown;
+mod sizes;
 mod swap;
 mod tree;
 mod xattr;
@@ -71,11 +76,16 @@ fn test(name: &str, run: impl Fn(&Env) -> Result<()> + 'static) -> Test {
     }
 }
 
-/// The same test for several block sizes.
+/// The same test for several block sizes; with large ones on a larger filesystem, for the sake of its number of inodes.
 fn for_blocks(sizes: &[u32], name: &str, run: fn(&Env) -> Result<()>) -> Vec<Test> {
     sizes
         .iter()
-        .map(|&size| test(&format!("{name}-{}k", size / 1024), run).block(size))
+        .map(|&size| {
+            let mib = if size > 4096 { 256 } else { 64 };
+            test(&format!("{name}-{}k", size / 1024), run)
+                .block(size)
+                .mib(mib)
+        })
         .collect()
 }
 
@@ -109,6 +119,11 @@ impl Test {
 fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
+    tests.extend(record::tests());
+    tests.extend(freeze::tests());
+    tests.extend(options::tests());
+    tests.extend(limits::tests());
+    tests.extend(durable::tests());
     tests.extend(names::tests());
     tests.extend(namespace::tests());
     tests.extend(orphan::tests());

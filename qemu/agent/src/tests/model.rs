@@ -18,7 +18,7 @@ const LIMIT: u64 = 512 << 10;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    for_blocks(&[1024, 2048, 4096], "data/model", model)
+    for_blocks(&[1024, 2048, 4096, 16384, 65536], "data/model", model)
 }
 
 /// The file, opened in every way, and what should be in it.

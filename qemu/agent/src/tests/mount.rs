@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for block in [1024, 2048, 4096] {
+    for block in [1024, 2048, 4096, 8192, 16384, 32768, 65536] {
         for inode in [128, 256] {
             let name = format!("mount/basics-{}k-{inode}", block / 1024);
             tests.push(test(&name, basics).block(block).inode(inode));

@@ -22,9 +22,9 @@ pub fn tests() -> Vec<Test> {
         test("names/statfs", statfs),
         test("names/unlinked-but-open", unlinked_but_open),
     ];
-    tests.extend(for_blocks(&[1024, 4096], "names/many", many));
+    tests.extend(for_blocks(&[1024, 4096, 65536], "names/many", many));
     tests.extend(for_blocks(
-        &[1024, 4096],
+        &[1024, 4096, 65536],
         "names/readdir-while-removing",
         readdir_while_removing,
     ));

@@ -12,9 +12,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    let mut tests = for_blocks(&[1024, 4096], "regressions/short-write", short_write);
+    let mut tests = for_blocks(&[1024, 4096, 65536], "regressions/short-write", short_write);
     tests.extend(for_blocks(
-        &[1024, 4096],
+        &[1024, 4096, 65536],
         "regressions/mmap-after-direct-extension",
         mmap_after_direct_extension,
     ));

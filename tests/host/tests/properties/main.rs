@@ -6,6 +6,7 @@ mod acl;
 mod bitmap;
 mod block;
 mod dir;
+mod error_record;
 mod features;
 mod geometry;
 mod hash;

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the disk has when `fsync` and its kind return, and what they say when it has not.
+
+use super::env::{errno, Env};
+use super::{for_blocks, test, Test};
+use crate::buf::Random;
+use crate::fs::{self, open_buffered, tool, Mounted, DISK, MNT};
+use crate::sys::Loop;
+use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
+use rustix::fs::{fallocate, FallocateFlags};
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
+use std::fs::{self as file, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    let mut tests = for_blocks(&[1024, 4096, 65536], "durable/fsync", fsync);
+    tests.push(test("durable/new-names", new_names));
+    tests.push(test("durable/sync", sync));
+    tests.push(test("durable/errors-once", errors_once));
+    tests.push(test("durable/superblock", superblock));
+    tests
+}
+
+/// A file as the disk itself has it, no cache between: what a machine would find that lost its power now.
+fn on_disk(path: &str) -> Result<Vec<u8>> {
+    let out = "/tmp/dumped";
+    tool(
+        "debugfs",
+        &["-D", "-R", &format!("dump {path} {out}"), DISK],
+    )?;
+    let data = file::read(out)?;
+    file::remove_file(out)?;
+    Ok(data)
+}
+
+/// After `fsync` data, indirect blocks and inode are there; after that of its directory, the name.
+fn fsync(env: &Env) -> Result<()> {
+    // With a journal it is there, but elsewhere.
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    let block = env.block() as usize;
+    let mut data = vec![0; 300 * block.min(4096) + 7];
+    Random(env.seed).fill(&mut data);
+    let handle = open_buffered(env.path("file"))?;
+    handle.sync_all()?;
+    File::open(MNT)?.sync_all()?;
+    for (turn, piece) in data.chunks(data.len() / 3).enumerate() {
+        handle.write_all_at(piece, (turn * (data.len() / 3)) as u64)?;
+        match turn {
+            1 => handle.sync_data()?,
+            _ => handle.sync_all()?,
+        }
+        let end = turn * (data.len() / 3) + piece.len();
+        ensure!(
+            on_disk("/file")? == data[..end],
+            "not on the disk after fsync {turn}"
+        );
+    }
+    // Write-back by somebody else, then fsync: nothing is left to write, but something may have been left to wait for.
+    handle.set_len(0)?;
+    handle.write_all_at(&data, 0)?;
+    rustix::fs::sync();
+    handle.sync_all()?;
+    ensure!(on_disk("/file")? == data, "not on the disk after sync");
+    let synchronous = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_SYNC)
+        .open(env.path("file"))?;
+    data[5000..5010].fill(1);
+    synchronous.write_all_at(&[1; 10], 5000)?;
+    ensure!(on_disk("/file")? == data, "not on the disk after O_SYNC");
+    drop((handle, synchronous));
+    mounted.end()
+}
+
+/// `fsync` of a new file takes along the directories that make it found, all of which are new; so it does after a rename and
+/// for another link.
+fn new_names(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    file::create_dir_all(env.path("a/b/c"))?;
+    file::create_dir(env.path("d"))?;
+    let path = env.path("a/b/c/file");
+    let handle = open_buffered(&path)?;
+    handle.write_all_at(b"new", 0)?;
+    handle.sync_all()?;
+    ensure!(on_disk("/a/b/c/file")? == b"new", "not found on the disk");
+    file::rename(&path, env.path("d/renamed"))?;
+    handle.sync_data()?;
+    ensure!(
+        on_disk("/d/renamed")? == b"new",
+        "its new name is not found"
+    );
+    file::hard_link(env.path("d/renamed"), env.path("a/link"))?;
+    handle.sync_all()?;
+    // Any one of its names is what fsync finds; the directory's own fsync is for all.
+    File::open(env.path("a"))?.sync_all()?;
+    ensure!(on_disk("/a/link")? == b"new", "its other name is not found");
+    drop(handle);
+    mounted.end()
+}
+
+/// `syncfs` and `sync` need no descriptor of the file.
+fn sync(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    let root = File::open(MNT)?;
+    for (name, call) in [("one", true), ("two", false)] {
+        let data = vec![7; 100_000];
+        file::create_dir(env.path(name))?;
+        file::write(env.path(name).join("file"), &data)?;
+        match call {
+            true => rustix::fs::syncfs(&root)?,
+            false => rustix::fs::sync(),
+        }
+        ensure!(
+            on_disk(&format!("/{name}/file"))? == data,
+            "not on the disk: {name}"
+        );
+    }
+    drop(root);
+    mounted.end()
+}
+
+/// Where the disk for [`errors_once`] has its memory, and its size.
+const MEMORY: &str = "/mnt2";
+const MEMORY_SIZE: &std::ffi::CStr = c"size=24m";
+
+/// A disk that can be made to fail writes to places that it has not got: a file in memory, without enough of it.
+struct Disk {
+    device: Loop,
+    backing: File,
+}
+
+impl Disk {
+    fn new() -> Result<Disk> {
+        mount(
+            "tmpfs",
+            MEMORY,
+            "tmpfs",
+            MountFlags::empty(),
+            Some(MEMORY_SIZE),
+        )?;
+        let backing = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(format!("{MEMORY}/disk"))?;
+        backing.set_len(16 << 20)?;
+        crate::modules::load("loop", &[])?;
+        let device = Loop::attach(&backing).context("attach the loop device")?;
+        Ok(Disk { device, backing })
+    }
+
+    fn path(&self) -> String {
+        format!("/dev/{}", self.device.name())
+    }
+
+    /// The blocks of a file, of which there are few.
+    fn blocks_of(&self, name: &str) -> Result<Vec<u64>> {
+        let text = tool("debugfs", &["-R", &format!("blocks {name}"), &self.path()])?;
+        Ok(text
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect())
+    }
+
+    /// From now on these blocks cannot be written, and are zero for who reads them.
+    fn lose(&self, numbers: &[u64], block: u64) -> Result<()> {
+        for number in numbers {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&self.backing, hole, number * block, block)?;
+        }
+        let filler = File::create(format!("{MEMORY}/filler"))?;
+        let mut at = 0;
+        loop {
+            match filler.write_at(&[1; 4096], at) {
+                Ok(count) => at += count as u64,
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// They can be written again.
+    fn recover(&self) -> Result<()> {
+        Ok(file::remove_file(format!("{MEMORY}/filler"))?)
+    }
+
+    fn end(self) -> Result<()> {
+        drop((self.device, self.backing));
+        // The loop device lets its file go a little later.
+        for _ in 0..100 {
+            match unmount(MEMORY, UnmountFlags::empty()) {
+                Err(rustix::io::Errno::BUSY) => {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                other => return Ok(other?),
+            }
+        }
+        bail!("{MEMORY} stays busy")
+    }
+}
+
+/// The error of write-back that everybody must hear of.
+fn lost(result: io::Result<()>, what: &str) -> Result<()> {
+    match result {
+        Ok(()) => bail!("{what}: data was lost, and nobody said so"),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::ENOSPC)) => Ok(()),
+        Err(error) => bail!("{what}: {error}"),
+    }
+}
+
+/// Data that could not be written is an error of `fsync`: once by each descriptor that was open then, and once by `syncfs`.
+fn errors_once(env: &Env) -> Result<()> {
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    let root = File::open(MNT)?;
+    let one = open_buffered(env.path("file"))?;
+    let two = open_buffered(env.path("file"))?;
+    let other = open_buffered(env.path("other"))?;
+    one.write_all_at(&[1; 8 * 4096], 0)?;
+    other.write_all_at(&[1; 4096], 0)?;
+    rustix::fs::sync();
+    one.sync_all()?;
+    disk.lose(&disk.blocks_of("/file")?, 4096)?;
+
+    one.write_all_at(&[2; 8 * 4096], 0)?;
+    lost(one.sync_all(), "the first fsync")?;
+    one.sync_all().context("the second fsync")?;
+    lost(two.sync_all(), "fsync by the other descriptor")?;
+    two.sync_all().context("its second fsync")?;
+    other.sync_all().context("fsync of another file")?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs")?;
+    rustix::fs::syncfs(&root).context("the second syncfs")?;
+    open_buffered(env.path("file"))?
+        .sync_all()
+        .context("fsync by one who came later")?;
+    // Lost for whoever comes, too.
+    one.write_all_at(&[3; 8 * 4096], 0)?;
+    rustix::fs::sync();
+    lost(one.sync_data(), "fdatasync after write-back by sync")?;
+
+    disk.recover()?;
+    one.write_all_at(&[4; 8 * 4096], 0)?;
+    one.sync_all()
+        .context("fsync when the disk is well again")?;
+    drop((root, one, two, other));
+    mounted.end()?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "ro")?;
+    ensure!(
+        file::read(env.path("file"))? == [4; 8 * 4096],
+        "other contents"
+    );
+    mounted.end()?;
+    if let Some(complaint) = fs::check(&path)? {
+        bail!("{complaint}");
+    }
+    disk.end()
+}
+
+/// A superblock that cannot be written stays what it was in memory, and goes out when the disk is well again.
+fn superblock(env: &Env) -> Result<()> {
+    // The C driver does not write it at a sync.
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    let root = File::open(MNT)?;
+    file::write(env.path("file"), b"file")?;
+    rustix::fs::syncfs(&root)?;
+    disk.lose(&[0], 4096)?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs")?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs once more")?;
+    ensure!(file::read(env.path("file"))? == b"file", "other contents");
+    disk.recover()?;
+    // What write-back of the device itself has met meanwhile is told once more.
+    let _ = rustix::fs::syncfs(&root);
+    rustix::fs::syncfs(&root).context("syncfs when the disk is well again")?;
+    drop(root);
+    mounted.end()?;
+    if let Some(complaint) = fs::check(&path)? {
+        bail!("{complaint}");
+    }
+    disk.end()
+}
