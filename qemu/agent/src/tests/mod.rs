@@ -122,7 +122,7 @@ fn all() -> Vec<Test> {
     tests.extend(record::tests());
     tests.extend(freeze::tests());
     tests.extend(options::tests());
-    tests.extend(limits::tests());
+    tests.extend(sizes::tests());
     tests.extend(durable::tests());
     tests.extend(names::tests());
     tests.extend(namespace::tests());
