@@ -483,6 +483,8 @@ impl<T: FileSystem> Table<T> {
             (*sb).s_xattr = xattr::Table::<T>::S_XATTR;
             // ACLs are always on; with them, a new inode's umask is ours to apply (`inherit_acls`).
             (*sb).s_flags |= bindings::NOTBLK_SB_POSIXACL;
+            // iomap tells the page's cgroup of what it writes back.
+            (*sb).s_iflags |= bindings::NOTBLK_SB_I_CGROUPWB as c_ulong;
             quota::Table::<T>::set_up(sb);
             SuperBlock::<T>::from_raw(sb)
         };
