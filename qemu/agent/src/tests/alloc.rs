@@ -104,7 +104,7 @@ fn extents(name: &str) -> Result<usize> {
         let Some((place, blocks)) = word.split_once("):") else {
             continue;
         };
-        if !place.starts_with(|c: char| c == '(') || place.contains("IND") {
+        if !place.starts_with('(') || place.contains("IND") {
             continue;
         }
         let (first, last) = blocks.split_once('-').unwrap_or((blocks, blocks));

@@ -8,7 +8,7 @@ use crate::sys::as_user;
 use anyhow::{bail, ensure, Context, Result};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{chown, FileExt, MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -159,7 +159,7 @@ fn reserved_by_superblock(env: &Env) -> Result<()> {
 }
 
 /// Group, and whether set-group-id is set, of a file and of a directory that the user makes in `dir`.
-fn made_in(dir: &PathBuf) -> Result<[(u32, bool); 2]> {
+fn made_in(dir: &Path) -> Result<[(u32, bool); 2]> {
     let (file, sub) = (dir.join("file"), dir.join("sub"));
     as_user(USER, USER, &[], || -> Result<()> {
         File::create(&file)?;

@@ -182,7 +182,7 @@ fn set_group_id(env: &Env) -> Result<()> {
         // No member of the group: the file must not get the bit.
         fs::OpenOptions::new()
             .write(true)
-            .create(true)
+            .create_new(true)
             .mode(0o2770)
             .open(dir.join("bit"))?;
         Ok(())

@@ -287,7 +287,7 @@ fn direct(env: &Env) -> Result<()> {
 fn mmap(env: &Env) -> Result<()> {
     let file = env.path("file");
     quota::limit(DISK, Kind::User, USER, MAX_KIB, 0)?;
-    let length = 2 * (MAX_KIB as usize) << 10;
+    let length = (2 * MAX_KIB as usize) << 10;
     let source = env.path("source");
     fs::write(&source, vec![7; length])?;
     fs::set_permissions(&source, fs::Permissions::from_mode(0o644))?;
