@@ -292,7 +292,7 @@ mod dir_tests {
     /// Makes a directory in the root, as VFS does.
     fn mkdir(fixture: &Fixture, name: &'static CStr, mode: u16) -> Result<*mut bindings::dentry> {
         // SAFETY: mounted.
-        let made = unsafe { bindings::notblk_kunit_mkdir(fixture.sb, name.as_ptr().cast(), mode) };
+        let made = unsafe { bindings::notblk_kunit_mkdir(fixture.sb, name.as_char_ptr(), mode) };
         from_err_ptr(made)
     }
 
