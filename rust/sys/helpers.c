@@ -774,7 +774,11 @@ struct super_block *notblk_kunit_sb(struct file_system_type *type)
 		return NULL;
 	sb = sget_fc(fc, NULL, set_anon_super_fc);
 	put_fs_context(fc);
-	return IS_ERR(sb) ? NULL : sb;
+	if (IS_ERR(sb))
+		return NULL;
+	sb->s_blocksize_bits = 10;
+	sb->s_blocksize = 1 << 10;
+	return sb;
 }
 
 void notblk_kunit_sb_put(struct super_block *sb)
@@ -783,6 +787,50 @@ void notblk_kunit_sb_put(struct super_block *sb)
 
 	deactivate_locked_super(sb);
 	free_anon_bdev(dev);
+}
+
+/* A directory in the root, as vfs_mkdir() asks for it. */
+struct dentry *notblk_kunit_mkdir(struct super_block *sb, const char *name, umode_t mode)
+{
+	struct inode *dir = d_inode(sb->s_root);
+	struct dentry *dentry = d_alloc_name(sb->s_root, name);
+	struct dentry *ret;
+
+	if (!dentry)
+		return ERR_PTR(-ENOMEM);
+	inode_lock(dir);
+	ret = dir->i_op->mkdir(&nop_mnt_idmap, dir, dentry, mode);
+	inode_unlock(dir);
+	if (!ret)
+		return dentry;
+	dput(dentry);
+	return ret;
+}
+
+/* A file that no mount knows of: enough for open, llseek, release. */
+struct file *notblk_kunit_open(struct inode *inode, fmode_t mode)
+{
+	struct file *file = kzalloc(sizeof(*file), GFP_KERNEL);
+	int err;
+
+	if (!file)
+		return ERR_PTR(-ENOMEM);
+	spin_lock_init(&file->f_lock);
+	file->f_mode = mode;
+	file->f_inode = inode;
+	file->f_mapping = inode->i_mapping;
+	file->f_op = inode->i_fop;
+	err = file->f_op->open(inode, file);
+	if (!err)
+		return file;
+	kfree(file);
+	return ERR_PTR(err);
+}
+
+void notblk_kunit_close(struct file *file)
+{
+	file->f_op->release(file->f_inode, file);
+	kfree(file);
 }
 
 struct buffer_head *notblk_kunit_bh(size_t size)

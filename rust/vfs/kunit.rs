@@ -5,375 +5,19 @@
 //!
 //! They mount a filesystem that has nothing but inodes, on no device. Tests of a wrapper that needs no filesystem stand with it.
 
+mod bare;
+
 use super::{
-    acl,
-    dio::Completion,
-    dir::{Creation, Emitter, RenameSide},
     errno::{EOPNOTSUPP, EUCLEAN},
-    file,
-    fs_context::{Log, Value},
-    inode::{Fields, Flags, Iget, Kind, New, Times},
-    iomap::{self, Mapping},
-    kiocb::{Io, Read, Request, Write},
+    inode::Iget,
+    open_dir::OpenDir,
     registration::Registration,
-    super_block::{self, StatFs},
-    xattr, Buffer, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared, SuperBlock,
+    shutdown, super_block, to_count, xattr, Inode, InodeRef, SuperBlock,
 };
 use crate::sys::bindings;
-use kernel::{
-    prelude::*,
-    seq_file::SeqFile,
-    sync::atomic::{Atomic, Relaxed},
-    ThisModule,
-};
-
-/// The filesystem.
-struct Bare;
-
-/// What has happened since [`forget`].
-struct Seen {
-    data_made: Atomic<u32>,
-    data_dropped: Atomic<u32>,
-    super_dropped: Atomic<u32>,
-    deleted: Atomic<u32>,
-    freed_ino: Atomic<u64>,
-    began: Atomic<u32>,
-    put_super: Atomic<u32>,
-}
-
-// Tests run one after the other, so statics serve as their notebook, and to say what should fail.
-static SEEN: Seen = Seen {
-    data_made: Atomic::new(0),
-    data_dropped: Atomic::new(0),
-    super_dropped: Atomic::new(0),
-    deleted: Atomic::new(0),
-    freed_ino: Atomic::new(0),
-    began: Atomic::new(0),
-    put_super: Atomic::new(0),
-};
-static FAIL_ROOT: Atomic<u32> = Atomic::new(0);
-static FAIL_BEGIN: Atomic<u32> = Atomic::new(0);
-
-/// Begins a new page.
-fn forget() {
-    for count in [
-        &SEEN.data_made,
-        &SEEN.data_dropped,
-        &SEEN.super_dropped,
-        &SEEN.deleted,
-        &SEEN.began,
-        &SEEN.put_super,
-        &FAIL_ROOT,
-        &FAIL_BEGIN,
-    ] {
-        count.store(0, Relaxed);
-    }
-    SEEN.freed_ino.store(0, Relaxed);
-}
-
-/// Data of an inode that counts.
-struct Data {
-    _place: u64,
-}
-
-impl Drop for Data {
-    fn drop(&mut self) {
-        SEEN.data_dropped.add(1, Relaxed);
-    }
-}
-
-/// Data of a superblock that counts.
-struct Super {
-    _place: u64,
-}
-
-impl Drop for Super {
-    fn drop(&mut self) {
-        SEEN.super_dropped.add(1, Relaxed);
-    }
-}
-
-impl FileSystem for Bare {
-    type Options = ();
-    type TypeData = ();
-    type SuperData = Super;
-    type InodeData = Data;
-
-    fn new_inode_data() -> impl PinInit<Data, Error> {
-        try_init!(Data {
-            _place: {
-                SEEN.data_made.add(1, Relaxed);
-                1
-            },
-        }? Error)
-    }
-}
-
-/// The number of the root directory.
-const ROOT: u64 = 2;
-
-fn fail(switch: &Atomic<u32>) -> Result {
-    match switch.load(Relaxed) {
-        0 => Ok(()),
-        _ => Err(EIO),
-    }
-}
-
-impl super_block::Operations for Bare {
-    fn options(_sb: &SuperBlock<Self>) {}
-
-    fn parse_option((): &mut (), _key: &[u8], _value: Value<'_>, _log: &Log) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn fill_super(
-        _sb: &mut SuperBlock<Self, super_block::New>,
-        (): (),
-    ) -> Result<Pin<KBox<Super>>> {
-        Ok(KBox::pin(Super { _place: 1 }, GFP_KERNEL)?)
-    }
-
-    fn root(sb: &SuperBlock<Self>) -> Result<InodeRef<'_, Self>> {
-        let Iget::New(new) = sb.iget_locked(ROOT)? else {
-            return Err(EUCLEAN);
-        };
-        fail(&FAIL_ROOT)?;
-        complete(new, 0o040755)
-    }
-
-    fn begin(_sb: &SuperBlock<Self>) -> Result {
-        SEEN.began.add(1, Relaxed);
-        fail(&FAIL_BEGIN)
-    }
-
-    fn recover(_sb: &SuperBlock<Self>) {}
-
-    fn reconfigure(_sb: &SuperBlock<Self>, (): &(), _read_only: bool) -> Result {
-        Ok(())
-    }
-
-    fn put_super(_sb: &SuperBlock<Self>) {
-        SEEN.put_super.add(1, Relaxed);
-    }
-
-    fn sync_fs(_sb: &SuperBlock<Self>, _wait: bool) -> Result {
-        Ok(())
-    }
-
-    fn statfs(_sb: &SuperBlock<Self>) -> Result<StatFs> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn show_options(_sb: &SuperBlock<Self>, _m: &SeqFile) {}
-
-    fn write_inode(_inode: &Inode<Self>) -> Result {
-        Ok(())
-    }
-
-    fn inode_buffer(_inode: &Inode<Self>) -> Result<Buffer<'_>> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn delete_inode(_inode: &Inode<Self>) {
-        SEEN.deleted.add(1, Relaxed);
-    }
-
-    fn free_ino(_sb: &SuperBlock<Self>, ino: u64, _was_dir: bool) {
-        SEEN.freed_ino.store(ino, Relaxed);
-    }
-}
-
-impl xattr::Operations for Bare {
-    fn get_xattr(
-        _inode: &Inode<Self>,
-        _namespace: xattr::Namespace,
-        _name: &[u8],
-        _out: &mut xattr::Out<'_>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn set_xattr(
-        _inode: &Inode<Self>,
-        _namespace: xattr::Namespace,
-        _name: &[u8],
-        _value: Option<&[u8]>,
-        _when: xattr::When,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn list_xattr(_inode: &Inode<Self>, _out: &mut xattr::Out<'_>) -> Result {
-        Ok(())
-    }
-
-    fn init_security(_inode: &Inode<Self>, _name: &[u8], _value: &[u8]) -> Result {
-        Err(EOPNOTSUPP)
-    }
-}
-
-impl acl::Operations for Bare {
-    fn get_inode_acl(_inode: &Inode<Self>, _kind: acl::Kind) -> Result<Option<acl::PosixAcl>> {
-        Ok(None)
-    }
-
-    fn set_acl(
-        _inode: &Locked<Self, Exclusive>,
-        _kind: acl::Kind,
-        _acl: Option<&acl::PosixAcl>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-}
-
-impl super::dir::Operations for Bare {
-    type Cursor = ();
-
-    fn lookup<'a>(
-        _dir: &'a Locked<Self, Shared>,
-        _name: &[u8],
-    ) -> Result<Option<InodeRef<'a, Self>>> {
-        Ok(None)
-    }
-
-    fn create<'a>(
-        _dir: &'a Locked<Self, Exclusive>,
-        _name: &[u8],
-        _creation: &Creation<'_>,
-    ) -> Result<New<'a, Self>> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn mkdir<'a>(
-        _dir: &'a Locked<Self, Exclusive>,
-        _name: &[u8],
-        _creation: &Creation<'_>,
-    ) -> Result<New<'a, Self>> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn link(
-        _dir: &Locked<Self, Exclusive>,
-        _name: &[u8],
-        _inode: &Locked<Self, Exclusive>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn unlink(
-        _dir: &Locked<Self, Exclusive>,
-        _name: &[u8],
-        _inode: &Locked<Self, Exclusive>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn rmdir(
-        _dir: &Locked<Self, Exclusive>,
-        _name: &[u8],
-        _inode: &Locked<Self, Exclusive>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn rename(
-        _from: &RenameSide<'_, Self>,
-        _to: &RenameSide<'_, Self>,
-        _inode: &Inode<Self>,
-        _target: Option<&Inode<Self>>,
-    ) -> Result {
-        Err(EOPNOTSUPP)
-    }
-
-    fn iterate(
-        _dir: &Locked<Self, Shared>,
-        _cursor: &mut (),
-        _emitter: &mut Emitter<'_>,
-    ) -> Result {
-        Ok(())
-    }
-
-    fn end(_dir: &Inode<Self>, _narrow: bool) -> Option<u64> {
-        None
-    }
-}
-
-impl file::Operations for Bare {
-    fn read_iter(_request: Request<'_, Self, Read>) -> Io {
-        Io::Done(Err(EOPNOTSUPP))
-    }
-
-    fn write_iter(_request: Request<'_, Self, Write>) -> Io {
-        Io::Done(Err(EOPNOTSUPP))
-    }
-
-    fn dio_write_end(_completion: &Completion<'_, Self>) -> Result {
-        Ok(())
-    }
-
-    fn setsize(_inode: &Locked<Self, Exclusive>, _size: u64) -> Result {
-        Err(EOPNOTSUPP)
-    }
-}
-
-impl iomap::Operations for Bare {
-    fn iomap_begin(
-        _inode: &Inode<Self>,
-        _pos: u64,
-        _len: u64,
-        _flags: iomap::Flags,
-    ) -> Result<(Mapping, u64)> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn size_changed(_inode: &Inode<Self>) {}
-
-    fn write_prepare(
-        _inode: &Inode<Self>,
-        _cookie: u64,
-        _pos: u64,
-        _len: u64,
-    ) -> Result<Option<u64>> {
-        Err(EOPNOTSUPP)
-    }
-
-    fn write_done(_inode: &Inode<Self>, _pos: u64, _copied: u64) {}
-
-    fn is_valid(_inode: &Inode<Self>, _cookie: u64) -> bool {
-        false
-    }
-
-    fn writeback_map(_inode: &Inode<Self>, _pos: u64, _len: u64) -> Result<Mapping> {
-        Err(EOPNOTSUPP)
-    }
-}
-
-/// Finishes an inode that has just been looked up.
-fn complete(mut new: New<'_, Bare>, mode: u16) -> Result<InodeRef<'_, Bare>> {
-    let epoch = (0, 0);
-    new.load(&Fields {
-        mode,
-        uid: 0,
-        gid: 0,
-        nlink: 1,
-        size: 4096,
-        sectors: 8,
-        generation: 0,
-        version: 1,
-        times: Times {
-            atime: epoch,
-            mtime: epoch,
-            ctime: epoch,
-        },
-        flags: Flags::default(),
-    });
-    new.set_kind(if mode & 0o040000 != 0 {
-        &Kind::Directory
-    } else {
-        &Kind::Regular
-    })?;
-    Ok(new.ready())
-}
+use bare::{complete, forget, Bare, FAIL_ALIVE, FAIL_BEGIN, FAIL_MKDIR, FAIL_ROOT, MADE, SEEN};
+use core::ptr;
+use kernel::{error::from_err_ptr, prelude::*, sync::atomic::Relaxed, ThisModule};
 
 /// The module.
 fn module() -> ThisModule {
@@ -432,6 +76,38 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         // SAFETY: ours; no inode is referenced any more, for that takes a reference to `self`.
         unsafe { bindings::notblk_kunit_sb_put(self.sb) };
+    }
+}
+
+/// A regular file, as if it had been read.
+fn regular(sb: &SuperBlock<Bare>, ino: u64) -> Result<InodeRef<'_, Bare>> {
+    match sb.iget_locked(ino)? {
+        Iget::New(new) => complete(new, 0o100644),
+        Iget::Cached(_) => Err(EUCLEAN),
+    }
+}
+
+/// A `struct file` that has been opened by its inode's `open`.
+struct Open<'a> {
+    file: *mut bindings::file,
+    _inode: &'a Inode<Bare>,
+}
+
+impl<'a> Open<'a> {
+    fn new(inode: &'a Inode<Bare>, mode: u32) -> Result<Self> {
+        // SAFETY: valid, and kept by what is borrowed for the result.
+        let file = unsafe { bindings::notblk_kunit_open(inode.as_raw(), mode) };
+        Ok(Self {
+            file: from_err_ptr(file)?,
+            _inode: inode,
+        })
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        // SAFETY: opened, and ours.
+        unsafe { bindings::notblk_kunit_close(self.file) };
     }
 }
 
@@ -502,10 +178,7 @@ mod inode_tests {
     #[test]
     fn data_is_made_once_and_dropped_once() -> Result {
         let fixture = Fixture::mounted()?;
-        let Iget::New(new) = fixture.sb().iget_locked(12)? else {
-            return Err(EUCLEAN);
-        };
-        let first = complete(new, 0o100644)?;
+        let first = regular(fixture.sb(), 12)?;
         assert_eq!(SEEN.data_made.load(Relaxed), 1);
         assert!(first.is_regular() && !first.is_dir());
         assert_eq!(first.size(), 4096);
@@ -554,10 +227,7 @@ mod inode_tests {
     #[test]
     fn a_number_in_use_is_refused_and_nothing_deleted() -> Result {
         let fixture = Fixture::mounted()?;
-        let Iget::New(new) = fixture.sb().iget_locked(15)? else {
-            return Err(EUCLEAN);
-        };
-        let inode = complete(new, 0o100644)?;
+        let inode = regular(fixture.sb(), 15)?;
         assert!(fixture.sb().new_inode(15).err() == Some(EUCLEAN));
         assert_eq!(SEEN.deleted.load(Relaxed), 0);
         assert_eq!(SEEN.freed_ino.load(Relaxed), 0);
@@ -568,10 +238,7 @@ mod inode_tests {
     #[test]
     fn a_lock_is_held_as_long_as_its_guard() -> Result {
         let fixture = Fixture::mounted()?;
-        let Iget::New(new) = fixture.sb().iget_locked(16)? else {
-            return Err(EUCLEAN);
-        };
-        let inode = complete(new, 0o100644)?;
+        let inode = regular(fixture.sb(), 16)?;
         let exclusive = inode.lock();
         assert!(inode.try_lock().is_none());
         assert!(inode.try_lock_shared().is_none());
@@ -592,6 +259,182 @@ mod inode_tests {
         assert!(new.inc_link() == Err(EUCLEAN));
         new.dec_link();
         assert_eq!(new.nlink(), 0);
+        Ok(())
+    }
+}
+
+#[kunit_tests(notblk_usage)]
+mod quota_tests {
+    use super::*;
+
+    #[test]
+    fn without_quotas_blocks_are_counted_in_the_inode() -> Result {
+        let fixture = Fixture::mounted()?;
+        assert!(!fixture.sb().quota_loaded());
+        assert_eq!(fixture.sb().block_bytes(), 1024);
+        let inode = regular(fixture.sb(), 18)?;
+        inode.quota_initialize()?;
+        let before = inode.sectors();
+        inode.quota_charge(3)?;
+        assert_eq!(inode.sectors(), before + 6);
+        inode.quota_release(0);
+        assert_eq!(inode.sectors(), before + 6);
+        inode.quota_release(3);
+        assert_eq!(inode.sectors(), before);
+        Ok(())
+    }
+}
+
+#[kunit_tests(notblk_dir)]
+mod dir_tests {
+    use super::*;
+
+    /// Makes a directory in the root, as VFS does.
+    fn mkdir(fixture: &Fixture, name: &'static CStr, mode: u16) -> Result<*mut bindings::dentry> {
+        // SAFETY: mounted.
+        let made = unsafe { bindings::notblk_kunit_mkdir(fixture.sb, name.as_char_ptr(), mode) };
+        from_err_ptr(made)
+    }
+
+    #[test]
+    fn what_mkdir_makes_is_the_dentrys() -> Result {
+        let fixture = Fixture::mounted()?;
+        let dentry = mkdir(&fixture, c"name", 0o750)?;
+        let Iget::Cached(inode) = fixture.sb().iget_locked(MADE)? else {
+            return Err(EUCLEAN);
+        };
+        // SAFETY: valid, and ours.
+        assert!(unsafe { bindings::notblk_d_inode(dentry) } == inode.as_raw());
+        // With the file type, whether VFS has said so or not.
+        assert_eq!(inode.mode(), 0o040750);
+        drop(inode);
+        // SAFETY: our reference.
+        unsafe { bindings::dput(dentry) };
+        drop(fixture);
+        assert_eq!(SEEN.deleted.load(Relaxed), 0);
+        // The root and this one.
+        assert_eq!(SEEN.forgotten.load(Relaxed), 2);
+        assert_eq!(SEEN.data_dropped.load(Relaxed), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_mkdir_cannot_make_is_deleted() -> Result {
+        let fixture = Fixture::mounted()?;
+        assert!(mkdir(&fixture, c"other", 0o750).err() == Some(EINVAL));
+        assert_eq!(SEEN.data_made.load(Relaxed), 0);
+        FAIL_MKDIR.store(1, Relaxed);
+        assert!(mkdir(&fixture, c"name", 0o750).err() == Some(EIO));
+        assert_eq!(SEEN.deleted.load(Relaxed), 1);
+        assert_eq!(SEEN.freed_ino.load(Relaxed), MADE);
+        Ok(())
+    }
+
+    #[test]
+    fn each_opener_has_a_cursor_and_a_rewind_begins_anew() -> Result {
+        const SEEK_SET: c_int = 0;
+        const SEEK_END: c_int = 2;
+        let fixture = Fixture::mounted()?;
+        let Iget::New(new) = fixture.sb().iget_locked(19)? else {
+            return Err(EUCLEAN);
+        };
+        let dir = complete(new, 0o040755)?;
+        let narrow = Open::new(&dir, bindings::NOTBLK_FMODE_32BITHASH)?;
+        let wide = Open::new(&dir, bindings::NOTBLK_FMODE_64BITHASH)?;
+        // SAFETY: both are open until the end of the test.
+        let (first, second) = unsafe {
+            assert!(OpenDir::<Bare>::is_narrow(narrow.file));
+            assert!(!OpenDir::<Bare>::is_narrow(wide.file));
+            (
+                OpenDir::<Bare>::cursor(narrow.file),
+                OpenDir::<Bare>::cursor(wide.file),
+            )
+        };
+        *first.lock() = 7;
+        assert_eq!(*second.lock(), 0);
+        // SAFETY: as above.
+        let seek = |open: &Open<'_>, offset, whence| unsafe {
+            OpenDir::<Bare>::llseek(open.file, offset, whence)
+        };
+        assert_eq!(seek(&narrow, 0, SEEK_END), 1 << 31);
+        assert_eq!(seek(&wide, 0, SEEK_END), 1 << 40);
+        assert_eq!(seek(&narrow, 5, SEEK_SET), 5);
+        assert_eq!(*first.lock(), 7);
+        assert_eq!(seek(&narrow, -1, SEEK_SET), i64::from(EINVAL.to_errno()));
+        // Behind the end.
+        assert_eq!(
+            seek(&narrow, (1 << 31) + 1, SEEK_SET),
+            i64::from(EINVAL.to_errno())
+        );
+        assert_eq!(*first.lock(), 7);
+        assert_eq!(seek(&narrow, 0, SEEK_SET), 0);
+        assert_eq!(*first.lock(), 0);
+        Ok(())
+    }
+}
+
+#[kunit_tests(notblk_shutdown)]
+mod shutdown_tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_opened_after_shutdown() -> Result {
+        let fixture = Fixture::mounted()?;
+        let inode = regular(fixture.sb(), 21)?;
+        // As when its device is gone.
+        // SAFETY: mounted.
+        unsafe { shutdown::Table::<Bare>::shutdown(fixture.sb) };
+        assert_eq!(FAIL_ALIVE.load(Relaxed), 1);
+        assert!(Open::new(&inode, 0).err() == Some(EIO));
+        Ok(())
+    }
+}
+
+#[kunit_tests(notblk_xattr)]
+mod xattr_tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_has_a_handler() -> Result {
+        let fixture = Fixture::mounted()?;
+        let inode = regular(fixture.sb(), 22)?;
+        for (i, prefix) in [c"user.", c"trusted.", c"security."]
+            .into_iter()
+            .enumerate()
+        {
+            // SAFETY: four of them, the last one NULL.
+            let handler = unsafe { &**xattr::Table::<Bare>::S_XATTR.add(i) };
+            // SAFETY: a C string, for nobody has changed it.
+            let named = unsafe { CStr::from_char_ptr(handler.prefix) };
+            assert!(named == prefix);
+            let get = handler.get.ok_or(EOPNOTSUPP)?;
+            let mut buffer = [0xaa; 32];
+            let ask = |buffer: *mut u8, size: usize| {
+                // SAFETY: `buffer` is NULL or has `size` bytes.
+                let ret = unsafe {
+                    get(
+                        handler,
+                        ptr::null_mut(),
+                        inode.as_raw(),
+                        c"name".as_char_ptr(),
+                        buffer.cast(),
+                        size,
+                    )
+                };
+                to_count(ret as isize)
+            };
+            let len = prefix.to_bytes().len() + 4;
+            // How many, and no buffer.
+            assert!(ask(ptr::null_mut(), 0) == Ok(len));
+            // One too few.
+            assert!(ask(buffer.as_mut_ptr(), len - 1) == Err(ERANGE));
+            assert!(buffer[len - 1..].iter().all(|&byte| byte == 0xaa));
+            assert!(ask(buffer.as_mut_ptr(), len) == Ok(len));
+            assert!(buffer[..len].strip_prefix(prefix.to_bytes()) == Some(b"name"));
+            assert!(buffer[len..].iter().all(|&byte| byte == 0xaa));
+        }
+        // SAFETY: as above.
+        assert!(unsafe { *xattr::Table::<Bare>::S_XATTR.add(3) }.is_null());
         Ok(())
     }
 }

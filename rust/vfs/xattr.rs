@@ -207,7 +207,7 @@ impl<T: FileSystem> Table<T> {
     const fn handler(namespace: Namespace) -> bindings::xattr_handler {
         bindings::xattr_handler {
             name: ptr::null(),
-            prefix: namespace.prefix().as_ptr().cast(),
+            prefix: namespace.prefix().to_bytes_with_nul().as_ptr().cast(),
             // CAST: small.
             flags: namespace as c_int,
             // Only `generic_listxattr` asks it, and `listxattr` is our own.
