@@ -34,7 +34,7 @@ fn report_from(
     place: &Location<'_>,
     what: fmt::Arguments<'_>,
 ) -> Error {
-    if !sb.data().record.is_emergency_ro() {
+    if record::emergency_state(sb).is_ok() {
         pr_err!("({}): error: {}\n", sb.id(), what);
         record::handle(sb, ino, block, place);
     }

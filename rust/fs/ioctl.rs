@@ -123,11 +123,17 @@ fn volume_name(label: &Label) -> Result<[u8; 16]> {
 
 /// Changes the superblock and its copies. C: `ext4_update_superblocks_fn`.
 fn update_all_supers(sb: &SuperBlock, change: impl Fn(&mut RawSuperBlock)) -> Result {
+    record::emergency_state(sb)?;
     update_super(sb, &change)?.sync()?;
     let geo = &sb.data().geo;
     let transaction = Transaction::start(sb);
     for group in (1..geo.group_count()).filter(|&group| geo.group_has_super(group)) {
-        let buffer = sb.bread(geo.group_first_block(group))?;
+        let block = geo.group_first_block(group);
+        if block == sb.data().place.0 {
+            // The one that it is mounted by (`sb=`), which is done.
+            continue;
+        }
+        let buffer = sb.bread(block)?;
         let mut raw: RawSuperBlock = buffer.get(0).or_report(sb, At::Group(group))?;
         if raw.magic.get() != MAGIC {
             pr_warn!(

@@ -30,6 +30,13 @@ impl vfs::dir::Operations for Notblk {
             return Ok(None);
         };
         let ino = place.ino();
+        if ino == dir.ino() {
+            return Err(error::report_inode(
+                dir.sb(),
+                ino,
+                fmt!("directory {ino}: names itself"),
+            ));
+        }
         match inode::iget(dir.sb(), ino) {
             Ok(found) => Ok(Some(found)),
             // A name for an inode that is deleted, which only damage can leave.
@@ -145,7 +152,8 @@ impl vfs::dir::Operations for Notblk {
         if inode.nlink() == 0 {
             orphan::add_or_tell(&transaction, inode);
         }
-        sync_dir(dir)
+        sync_made(dir);
+        Ok(())
     }
 
     fn rmdir(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
@@ -162,7 +170,8 @@ impl vfs::dir::Operations for Notblk {
         inode.clear_links();
         orphan::add_or_tell(&transaction, inode);
         links::dec(dir);
-        sync_dir(dir)
+        sync_made(dir);
+        Ok(())
     }
 
     fn rename(
@@ -228,9 +237,9 @@ pub(super) fn check_place<'a>(place: Option<Place<'a>>, inode: &Inode) -> Result
         .ok_or(ENOENT)
 }
 
-/// As [`sync_dir`], for a name that has just been made: it is there whether the disk takes it or not, so the call
+/// As [`sync_dir`], for a name that has just been made or taken away: that is so whether the disk takes it or not, so the call
 /// succeeds; the next `fsync` of the directory tells of the error.
-fn sync_made(dir: &Inode) {
+pub(super) fn sync_made(dir: &Inode) {
     if let Err(e) = sync_dir(dir) {
         pr_err!(
             "({}): directory {}: not synced: {e:?}\n",
@@ -241,7 +250,7 @@ fn sync_made(dir: &Inode) {
 }
 
 /// With `-o sync`, `dirsync`, or the directory's own flag: names are on disk before the call returns.
-pub(super) fn sync_dir(dir: &Inode) -> Result {
+fn sync_dir(dir: &Inode) -> Result {
     if dir.is_dirsync() {
         dir.sync_metadata()?;
     }

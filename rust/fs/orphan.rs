@@ -92,7 +92,10 @@ pub(super) fn add(transaction: &Transaction<'_>, inode: &Inode) -> Result {
     }
     let next = orphans.first;
     inode::put_dtime(transaction, ino, next)?;
-    super_block::set_last_orphan(sb, ino)?;
+    super_block::set_last_orphan(sb, ino).inspect_err(|_| {
+        // Off the list it has none.
+        let _ = inode::put_dtime(transaction, ino, 0);
+    })?;
     let neighbours = Neighbours { previous: 0, next };
     orphans.insert(reserved.into_node(ino, neighbours), ino, next);
     Ok(())
@@ -134,6 +137,9 @@ pub(super) fn remove(transaction: &Transaction<'_>, inode: &Inode) {
 pub(super) fn cleanup(sb: &SuperBlock) {
     if let Err(e) = try_cleanup(sb) {
         pr_err!("({}): orphan list dropped: {e:?}\n", sb.id());
+        // In memory too, or the next inode on it would lead to what was dropped.
+        let mut orphans = sb.data().orphans.lock();
+        *orphans = Orphans::new();
         if let Err(e) = super_block::set_last_orphan(sb, 0) {
             pr_err!("({}): superblock not written: {e:?}\n", sb.id());
         }
@@ -175,6 +181,13 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
         if found.is_deleted {
             deleted = deleted.saturating_add(1);
         } else {
+            if let Err(e) = orphan.quota_initialize() {
+                // As for one that is deleted: what it has stays charged, and e2fsck finds it.
+                pr_err!(
+                    "({}): inode {ino}: shortened without its quotas: {e:?}\n",
+                    sb.id()
+                );
+            }
             let lock = orphan.lock();
             let cut = buffered::cut(&lock);
             remove(&Transaction::start(sb), &orphan);

@@ -14,7 +14,7 @@ use super::{
     error::{self, At, OrReport},
     inode,
     map::{Lookup, Reads},
-    Inode, Locked, Notblk, SuperBlock, Transaction,
+    record, Inode, Locked, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -123,6 +123,8 @@ impl quota::Operations for Notblk {
     fn write_file(file: &File<'_, Self>, src: &[u8], pos: u64) -> Result {
         let inode = file.inode();
         let sb = inode.sb();
+        // The library writes when it likes, after a shutdown too.
+        record::emergency_state(sb)?;
         let transaction = Transaction::start(sb);
         let mut at = pos;
         let mut left = src;

@@ -7,7 +7,7 @@
 use super::{
     dir::{self, find, Place},
     error, ialloc, inode, links,
-    namei::{check_place, sync_dir},
+    namei::{check_place, sync_made},
     orphan, Inode, Notblk, Transaction,
 };
 use crate::{
@@ -111,8 +111,9 @@ pub(super) fn rename(
             links::inc(to.dir)?;
         }
     }
-    sync_dir(from.dir)?;
-    sync_dir(to.dir)
+    sync_made(from.dir);
+    sync_made(to.dir);
+    Ok(())
 }
 
 /// Each inode gets the other's name. C: `ext4_cross_rename`.
@@ -166,8 +167,9 @@ pub(super) fn exchange(
         links::dec(loses);
         links::inc(gains)?;
     }
-    sync_dir(from.dir)?;
-    sync_dir(to.dir)
+    sync_made(from.dir);
+    sync_made(to.dir);
+    Ok(())
 }
 
 /// The entry of a side's name, which must be `inode`'s.

@@ -79,7 +79,7 @@ pub(crate) struct SuperData {
     #[pin]
     change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
-    place: (u32, usize),
+    pub(super) place: (u32, usize),
     /// Inodes of the quota files for users and groups, with the feature `quota`.
     pub(super) quota_files: Option<[u32; 2]>,
     /// Whether the filesystem has been shut down.

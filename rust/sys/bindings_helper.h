@@ -44,6 +44,7 @@ const unsigned int NOTBLK_FOP_DIO_PARALLEL_WRITE = (__force unsigned int)FOP_DIO
 const unsigned int NOTBLK_FOP_BUFFER_RASYNC = (__force unsigned int)FOP_BUFFER_RASYNC;
 const unsigned int NOTBLK_FOP_DONTCACHE = (__force unsigned int)FOP_DONTCACHE;
 const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_ODIRECT;
+const unsigned int NOTBLK_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const unsigned int NOTBLK_O_SYNC = O_SYNC;
 const unsigned int NOTBLK_VM_FAULT_SIGBUS = (__force unsigned int)VM_FAULT_SIGBUS;

@@ -175,11 +175,17 @@ impl<T: FileSystem> Table<T> {
             };
             let turns_ro = want_ro && !was_ro;
             if turns_ro {
+                // Shut down too it answers EROFS, as ext4; before anything is touched.
+                T::emergency_state(sb).map_err(|_| EROFS)?;
                 sb.quotas_suspend()?;
             }
-            // Everything dirty goes out before the filesystem may turn read-only (as ext2_reconfigure does).
-            // SAFETY: s_umount is held.
-            let synced = to_result(unsafe { bindings::sync_filesystem(raw) });
+            let synced = if turns_ro {
+                // Everything dirty goes out before the filesystem turns read-only.
+                // SAFETY: s_umount is held.
+                to_result(unsafe { bindings::sync_filesystem(raw) })
+            } else {
+                Ok(())
+            };
             // SAFETY: C holds the context exclusively.
             let options = unsafe { Self::options(fc) };
             let changed = synced.and_then(|()| T::reconfigure(sb, options, want_ro));

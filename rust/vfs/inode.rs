@@ -705,7 +705,11 @@ impl<T: FileSystem> Slot<T> {
         let inode = unsafe { Inode::<T>::from_raw(raw) };
         // SAFETY: valid.
         let is_bad = unsafe { bindings::is_bad_inode(raw) };
-        let delete = inode.nlink() == 0 && !is_bad && T::emergency_state(inode.sb()).is_ok();
+        // One that is read-only (made so by force) keeps it on the orphan list, for the next mount.
+        let delete = inode.nlink() == 0
+            && !is_bad
+            && !inode.sb().is_read_only()
+            && T::emergency_state(inode.sb()).is_ok();
         // SAFETY: what C asks of every evict_inode.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*raw).i_data) };
         let freeze = delete.then(|| IntWrite::start(inode.sb()));

@@ -337,8 +337,15 @@ impl<T: FileSystem> Table<T> {
         let raw = sb.as_raw();
         // SAFETY: valid by invariant.
         if unsafe { bindings::notblk_sb_any_quota_suspended(raw) } {
-            // SAFETY: as above; s_umount is held.
-            return to_result(unsafe { bindings::dquot_resume(raw, -1) });
+            for kind in Kind::ALL {
+                // Does nothing for a kind that does not rest.
+                // SAFETY: as above; s_umount is held.
+                if let Err(e) = to_result(unsafe { bindings::dquot_resume(raw, kind.raw()) }) {
+                    sb.quotas_off();
+                    return Err(e);
+                }
+            }
+            return Ok(());
         }
         if !T::has_hidden_files(sb) || sb.quota_loaded() {
             return Ok(());

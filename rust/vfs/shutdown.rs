@@ -48,6 +48,26 @@ impl<T: FileSystem> Table<T> {
         T::check_alive(unsafe { Inode::<T>::from_raw(bindings::notblk_file_inode(file)) }.sb())
     }
 
+    /// The same for one that is opened, or mapped: to write is refused in an emergency too. C: `ext4_file_open`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::check`].
+    unsafe fn check_mode(file: *mut bindings::file) -> Result {
+        // SAFETY: by the contract; `f_mode` is set when a file is opened.
+        let (inode, mode) = unsafe {
+            (
+                Inode::<T>::from_raw(bindings::notblk_file_inode(file)),
+                (*file).f_mode,
+            )
+        };
+        if mode & bindings::NOTBLK_FMODE_WRITE != 0 {
+            T::emergency_state(inode.sb())
+        } else {
+            T::check_alive(inode.sb())
+        }
+    }
+
     /// # Safety
     ///
     /// C's contract for `open`.
@@ -57,7 +77,7 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            unsafe { Self::check(file) }?;
+            unsafe { Self::check_mode(file) }?;
             // SAFETY: by the contract.
             Ok(unsafe { file::Table::<T>::open(inode, file) })
         })
@@ -69,7 +89,7 @@ impl<T: FileSystem> Table<T> {
     pub(super) unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            unsafe { Self::check((*desc).file) }?;
+            unsafe { Self::check_mode((*desc).file) }?;
             // SAFETY: by the contract.
             Ok(unsafe { file::Table::<T>::mmap_prepare(desc) })
         })

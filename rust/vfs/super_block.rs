@@ -536,8 +536,10 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: by the contract.
         let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
         from_result(|| {
+            T::emergency_state(sb)?;
             if !sb.is_read_only() {
-                sb.quotas_write()?;
+                // What fails has been told by the library, and keeps nothing else from the disk. As ext4.
+                let _ = sb.quotas_write();
             }
             T::sync_fs(sb, wait != 0).map(|()| 0)
         })
@@ -549,7 +551,13 @@ impl<T: FileSystem> Table<T> {
     unsafe extern "C" fn freeze_fs(sb: *mut bindings::super_block) -> c_int {
         // SAFETY: by the contract.
         let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
-        from_result(|| T::freeze(sb).map(|()| 0))
+        from_result(|| {
+            if !sb.is_read_only() && T::emergency_state(sb).is_ok() {
+                // Evictions since the last sync have given back what the files do not say yet.
+                sb.quotas_write()?;
+            }
+            T::freeze(sb).map(|()| 0)
+        })
     }
 
     /// # Safety
