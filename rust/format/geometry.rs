@@ -60,6 +60,8 @@ geometry! {
     descs_per_block: u32,
     /// Blocks that the group descriptors take.
     desc_blocks: u32,
+    /// Blocks kept behind them for more.
+    reserved_gdt_blocks: u32,
     /// Blocks of one group's inode table.
     inode_table_blocks: u32,
     /// Pointers in an indirect block.
@@ -180,6 +182,7 @@ impl Geometry {
             group_count,
             descs_per_block,
             desc_blocks,
+            reserved_gdt_blocks: u32::from(raw.reserved_gdt_blocks.get()),
             inode_table_blocks,
             ptrs_per_block,
             ptrs_bits: block_bits.saturating_sub(2),
@@ -299,7 +302,8 @@ impl Geometry {
         !self.sparse_super || group <= 1 || [3, 5, 7].iter().any(|&base| is_power(group, base))
     }
 
-    /// Blocks that can never hold files: superblocks, descriptors, bitmaps, inode tables.
+    /// Blocks that can never hold files: superblocks, descriptors and
+    /// those reserved for more of them, bitmaps, inode tables.
     pub fn overhead_blocks(&self) -> u32 {
         let supers = if self.sparse_super {
             [3, 5, 7]
@@ -310,7 +314,10 @@ impl Geometry {
         } else {
             self.group_count
         };
-        let per_super = self.desc_blocks.saturating_add(1);
+        let per_super = self
+            .desc_blocks
+            .saturating_add(self.reserved_gdt_blocks)
+            .saturating_add(1);
         let per_group = self.inode_table_blocks.saturating_add(2);
         let overhead = u64::from(self.first_data_block)
             .saturating_add(u64::from(supers).saturating_mul(u64::from(per_super)))

@@ -286,6 +286,29 @@ pub(super) fn set(
     ino: u64,
     file_type: u8,
 ) -> Result {
+    point(transaction, dir, place, ino, file_type)?;
+    changed(dir);
+    Ok(())
+}
+
+/// The same for the `..` of a directory that has moved, which leaves its times alone. C: `ext4_rename_dir_finish`
+pub(super) fn set_parent(
+    transaction: &Transaction<'_>,
+    dir: &Inode,
+    dotdot: &Place<'_>,
+    parent: u64,
+) -> Result {
+    point(transaction, dir, dotdot, parent, dir::FT_DIR)
+}
+
+/// Writes an entry's inode number.
+fn point(
+    transaction: &Transaction<'_>,
+    dir: &Inode,
+    place: &Place<'_>,
+    ino: u64,
+    file_type: u8,
+) -> Result {
     let sb = dir.sb();
     record::emergency_state(sb)?;
     let ino = u32::try_from(ino).map_err(|_| EUCLEAN)?;
@@ -293,7 +316,6 @@ pub(super) fn set(
     dir::set_ino(&mut access, &layout(sb), &place.found.entry, ino, file_type)
         .or_report(sb, At::Dir(dir.ino(), place.lblk))?;
     access.dirty_for(dir);
-    changed(dir);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::{
     orphan, Inode, Notblk, Transaction,
 };
 use crate::{
-    format::dir::{file_type, FT_CHRDEV, FT_DIR},
+    format::dir::{file_type, FT_CHRDEV},
     vfs::{
         dir::{Creation, RenameSide},
         errno::ENOTEMPTY,
@@ -101,7 +101,7 @@ pub(super) fn rename(
     }
     if inode.is_dir() {
         if let Some(dotdot) = dotdot {
-            dir::set(&transaction, inode, &dotdot, to.dir.ino(), FT_DIR)?;
+            dir::set_parent(&transaction, inode, &dotdot, to.dir.ino())?;
         }
         // A `..` less, the moved directory's or the replaced one's.
         if moves || target.is_some() {
@@ -158,10 +158,10 @@ pub(super) fn exchange(
         inode.mark_dirty();
     }
     if let Some(dotdot) = dotdots.0 {
-        dir::set(&transaction, inode, &dotdot, to.dir.ino(), FT_DIR)?;
+        dir::set_parent(&transaction, inode, &dotdot, to.dir.ino())?;
     }
     if let Some(dotdot) = dotdots.1 {
-        dir::set(&transaction, other, &dotdot, from.dir.ino(), FT_DIR)?;
+        dir::set_parent(&transaction, other, &dotdot, from.dir.ino())?;
     }
     if let Some((loses, gains)) = counts {
         links::dec(loses);

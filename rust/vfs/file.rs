@@ -250,6 +250,10 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) };
             T::emergency_state(inode.sb())?;
+            // The VFS asks for changes that name an owner, a mode or a time only. C: `ext4_setattr`
+            if inode.is_immutable() {
+                return Err(EPERM);
+            }
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.
