@@ -8,6 +8,7 @@
 mod cross;
 mod damage;
 mod data;
+mod differential;
 mod direct;
 mod env;
 mod fallback;
@@ -98,6 +99,7 @@ fn all() -> Vec<Test> {
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(cross::tests());
+    tests.extend(differential::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
     tests.extend(faults::tests());
