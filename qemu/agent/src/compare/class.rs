@@ -177,8 +177,9 @@ impl Classes {
 
 /// Tries a class on one driver; why it does not have it.
 fn try_one(class: Class, side: &mut Side) -> Result<(), String> {
-    let a = || "a".to_owned();
-    let b = || "b".to_owned();
+    // A whiteout, say, is in nobody's way.
+    let a = || format!("a-{class:?}");
+    let b = || format!("b-{class:?}");
     let open = |path: String, flags| What::Open {
         slot: 0,
         path,
@@ -194,12 +195,9 @@ fn try_one(class: Class, side: &mut Side) -> Result<(), String> {
     let more = match class {
         Class::Direct => vec![open(a(), OFlags::DIRECT), What::Write(0, 0, 4096, 0)],
         Class::Mmap => vec![What::MapWrite(0, 0, 100, 0)],
-        Class::Symlink => vec![What::Symlink("target".into(), "probe-symlink".into())],
-        Class::Mknod => vec![What::Mknod("probe-fifo".into(), 0o010_600, 0)],
-        Class::Tmpfile => vec![
-            open(".".into(), OFlags::TMPFILE),
-            What::LinkSlot(0, "probe-tmpfile".into()),
-        ],
+        Class::Symlink => vec![What::Symlink("target".into(), b())],
+        Class::Mknod => vec![What::Mknod(b(), 0o010_600, 0)],
+        Class::Tmpfile => vec![open(".".into(), OFlags::TMPFILE), What::LinkSlot(0, b())],
         Class::Exchange => vec![
             open(b(), OFlags::CREATE),
             What::Rename(a(), b(), RenameFlags::EXCHANGE),
@@ -237,7 +235,7 @@ fn try_one(class: Class, side: &mut Side) -> Result<(), String> {
     }
     if matches!(class, Class::Btime | Class::Attributes) {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-        let stat = rustix::fs::statx(side.root(), "a", AtFlags::empty(), mask)
+        let stat = rustix::fs::statx(side.root(), a(), AtFlags::empty(), mask)
             .map_err(|errno| format!("answers {} to statx", name(errno)))?;
         let has = match class {
             Class::Btime => stat.stx_mask & StatxFlags::BTIME.bits() != 0,

@@ -36,7 +36,7 @@ const WEIGHTS: [(u64, Make); 40] = [
     (90, Generator::open),
     (14, Generator::open_direct),
     (20, |g| What::Close(g.slot())),
-    (32, |g| What::Mkdir(g.branch(), g.mode())),
+    (46, |g| What::Mkdir(g.branch(), g.mode())),
     (20, |g| What::Rmdir(g.branch())),
     (42, |g| What::Unlink(g.path())),
     (14, Generator::mknod),
@@ -51,7 +51,7 @@ const WEIGHTS: [(u64, Make); 40] = [
     (16, |g| What::Truncate(g.path(), g.offset())),
     (26, |g| What::Ftruncate(g.slot(), g.offset())),
     (3, |g| g.many(What::Fill)),
-    (4, |g| g.many(What::Sweep)),
+    (6, |g| g.many(What::Sweep)),
     (90, |g| What::Read(g.slot(), g.offset(), g.length())),
     (140, |g| {
         What::Write(g.slot(), g.offset(), g.length(), g.from())
@@ -144,9 +144,10 @@ impl Generator {
 
     /// A directory that names are made in, with the slash after it.
     fn dir(&mut self) -> &'static str {
-        match self.one_in(3) {
-            true => DIRS[0],
-            false => self.pick(&DIRS),
+        match self.below(10) {
+            0..4 => DIRS[0],
+            4..7 => DIRS[1],
+            _ => self.pick(&DIRS),
         }
     }
 
@@ -159,21 +160,23 @@ impl Generator {
             2 => format!("{dir}{}/", self.pick(&LEAVES)),
             3 if dir.is_empty() => ".".into(),
             3 => dir.trim_end_matches('/').into(),
-            4..12 => format!("{dir}{}", self.pick(&BRANCHES)),
+            4..8 => format!("{dir}{}", self.pick(&BRANCHES)),
             _ => format!("{dir}{}", self.pick(&LEAVES)),
         }
     }
 
     /// A name for a directory.
     fn branch(&mut self) -> String {
-        match self.below(20) {
+        let name = match self.below(20) {
             0 => self.path(),
             1 => format!("{}{}/", self.dir(), self.pick(&BRANCHES)),
-            2..8 => self.dir().trim_end_matches('/').to_owned(),
+            2..14 => self.dir().trim_end_matches('/').to_owned(),
             _ => format!("{}{}", self.dir(), self.pick(&BRANCHES)),
+        };
+        match name.as_str() {
+            "" => ".".into(),
+            _ => name,
         }
-        .replace("//", "/")
-        .pipe_dot()
     }
 
     /// The target of a symlink: never above the root, which is where the other filesystem is.
@@ -373,8 +376,11 @@ impl Generator {
 
     fn many(&mut self, what: fn(String, u32, u32, usize) -> What) -> What {
         let dir = self.pick(&["d0", "d1", "d0/d2"]);
-        let first = self.pick(&[0, 100, 200]);
-        let count = 1 + self.below(100) as u32;
+        let first = self.pick(&[0, 50, 100]);
+        let count = match self.one_in(2) {
+            true => 50,
+            false => 1 + self.below(100) as u32,
+        };
         what(dir.into(), first, count, self.pick(&[6, 60, 200]))
     }
 
@@ -504,20 +510,6 @@ pub fn acl(users: &[(u32, u16)]) -> Vec<u8> {
         value.extend(id.to_le_bytes());
     }
     value
-}
-
-/// The root's name where a path would be empty.
-trait PipeDot {
-    fn pipe_dot(self) -> String;
-}
-
-impl PipeDot for String {
-    fn pipe_dot(self) -> String {
-        match self.is_empty() {
-            true => ".".into(),
-            false => self,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use class::Classes;
 use clock::Clock;
 use generate::Generator;
 use meta::Meta;
-use notblk_protocol::{CompareDifference, CompareKind, CompareReport, CompareSpec, Event};
+use notblk_protocol::{CompareDifference, CompareKind, CompareReport, CompareSpec, Driver, Event};
 use op::{Op, What};
 use rustix::fd::AsFd;
 use rustix::fs::Mode;
@@ -67,8 +67,10 @@ pub fn other_modes(op: &mut Op) {
     }
 }
 
-/// How far to go.
+/// How far to go, and on what.
 pub struct Limits {
+    /// The driver under test.
+    pub subject: Driver,
     /// The search for a short sequence may take so long.
     pub shrink: Duration,
     /// A fault to be found: the test of the test.
@@ -79,6 +81,7 @@ pub struct Limits {
 pub fn run(guest: &Guest, spec: &CompareSpec) -> Result<()> {
     fs::load(guest.driver)?;
     let limits = Limits {
+        subject: guest.driver,
         shrink: Duration::from_secs(1200),
         sabotage: None,
     };
@@ -103,6 +106,7 @@ pub fn compare(guest: &Guest, spec: &CompareSpec, limits: &Limits) -> Result<Com
     };
     let mut bench = Bench {
         guest,
+        subject: limits.subject.name(),
         clock: &clock,
         image,
         stock: Stock::new(spec.seed)?,
@@ -117,6 +121,7 @@ pub fn compare(guest: &Guest, spec: &CompareSpec, limits: &Limits) -> Result<Com
 /// What all runs have in common.
 struct Bench<'a> {
     guest: &'a Guest,
+    subject: &'static str,
     clock: &'a Clock,
     image: Image,
     stock: Rc<Stock>,
@@ -210,7 +215,7 @@ impl Bench<'_> {
             Some(found) => Some(self.shorten(refs, found, &seen, spec, limits)?),
         };
         Ok(CompareReport {
-            subject: self.guest.driver.name().into(),
+            subject: self.subject.into(),
             control: CONTROL.into(),
             done: seen.done,
             trees: seen.trees,
@@ -228,7 +233,7 @@ impl Bench<'_> {
         self.clock.set(0)?;
         let side = |kind, disk, place| Side::new(kind, disk, place, self.image, self.stock.clone());
         Ok([
-            side(self.guest.driver.name(), DISK, "/mnt")?,
+            side(self.subject, DISK, "/mnt")?,
             side(CONTROL, DISK2, "/mnt2")?,
         ])
     }

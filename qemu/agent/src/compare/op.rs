@@ -25,7 +25,7 @@ pub type From = u32;
 /// What is done.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// Open a file into a slot; what was open there is closed first.
+    /// Open a file into a slot; what was open there is closed then.
     Open {
         /// Where it is kept.
         slot: usize,

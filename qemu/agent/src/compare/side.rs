@@ -202,7 +202,6 @@ impl Side {
     }
 
     fn open(&mut self, slot: usize, path: &str, flags: OFlags, mode: u32) -> Result<u64, Errno> {
-        self.slots[slot] = None;
         // Without O_NONBLOCK a FIFO would wait for its other end.
         let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(self.root(), path, flags, Mode::from_raw_mode(mode))?;
@@ -488,7 +487,7 @@ fn make(disk: &str, image: Image) -> Result<()> {
         "-I",
         &inode_size,
         "-N",
-        "4096",
+        "8192",
         "-U",
         "6e6f7462-6c6b-4000-8000-000000000000",
         "-E",
