@@ -19,6 +19,7 @@ mod model;
 mod module;
 mod mount;
 mod names;
+mod pjdfstest;
 mod regressions;
 mod tree;
 
@@ -104,6 +105,7 @@ fn all() -> Vec<Test> {
     tests.extend(module::tests());
     tests.extend(faults::tests());
     tests.extend(fsx::tests());
+    tests.extend(pjdfstest::tests());
     tests.extend(damage::tests());
     tests
 }
