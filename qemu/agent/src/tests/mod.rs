@@ -127,7 +127,7 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
         guest.host.step(name, 60)?;
         let started = Instant::now();
         let place = guest.kmsg.settle()?;
-        let (verdict, notes) = run_one(guest, test, spec.seed)?;
+        let (verdict, notes) = run_one(guest, test, spec)?;
         guest.host.send(&Event::Test {
             name: name.clone(),
             verdict,
@@ -142,10 +142,10 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
 }
 
 /// One test with its frame: how it went, and what else it says.
-fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<(Verdict, Vec<String>)> {
+fn run_one(guest: &Guest, test: &Test, spec: &TestSpec) -> Result<(Verdict, Vec<String>)> {
     fs::make(guest.driver, DISK, test.image)?;
     let place = guest.kmsg.settle()?;
-    let env = Env::new(guest, test.image, seed, place);
+    let env = Env::new(guest, test.image, spec, place);
     let outcome = (test.run)(&env);
     let mut complaints = Vec::new();
     let mut skipped = None;

@@ -6,14 +6,19 @@
 
 use super::env::{Env, Skip};
 use super::{test, Test};
-use crate::fs::{tool_code, Mounted, DISK2};
+use crate::fs::{Mounted, DISK2};
 use crate::modules;
 use anyhow::{bail, ensure, Context, Result};
+use rustix::mount::{unmount, UnmountFlags};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 /// The groups, which are its files of tests. What has to do with other systems' flags and ACLs is not built on Linux.
 const GROUPS: [&str; 15] = [
@@ -33,6 +38,9 @@ const GROUPS: [&str; 15] = [
     "unlink",
     "utimensat",
 ];
+
+/// A single case may take so long. The longest makes as many links as an inode can have.
+const LIMIT: Duration = Duration::from_secs(100);
 
 /// All that Linux has; the second filesystem is for EXDEV, and must not be of ours.
 const CONFIG: &str = r#"
@@ -89,8 +97,8 @@ fn compare(env: &Env, group: &str) -> Result<()> {
     prepare()?;
     modules::load("ext4", &[])?;
     crate::fs::make(notblk_protocol::Driver::Notblk, DISK2, env.image)?;
-    let there = run(group, "ext4", DISK2, "/mnt2")?;
-    let here = run(group, env.driver().name(), crate::fs::DISK, "/mnt")?;
+    let there = run(env, group, "ext4", DISK2, "/mnt2")?;
+    let here = run(env, group, env.driver().name(), crate::fs::DISK, "/mnt")?;
 
     let mut worse = Vec::new();
     let mut passed = 0;
@@ -124,31 +132,90 @@ fn compare(env: &Env, group: &str) -> Result<()> {
     Ok(())
 }
 
-/// Users, groups, the configuration, and the program that remounts.
+/// Users, groups, the configuration, and the programs that mount.
 fn prepare() -> Result<()> {
     fs::write("/tmp/pjdfstest.toml", CONFIG)?;
     fs::write("/etc/passwd", PASSWD)?;
     fs::write("/etc/group", GROUP)?;
-    match symlink("busybox", "/usr/bin/mount") {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error).context("mount"),
-        _ => Ok(()),
+    for program in ["mount", "umount"] {
+        match symlink("busybox", format!("/usr/bin/{program}")) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).context(program);
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Runs a group on one driver.
-fn run(group: &str, kind: &str, disk: &str, place: &str) -> Result<BTreeMap<String, Case>> {
+fn run(
+    env: &Env,
+    group: &str,
+    kind: &str,
+    disk: &str,
+    place: &str,
+) -> Result<BTreeMap<String, Case>> {
     let mounted = Mounted::of_type(kind, disk, place, "")?;
     // The paths of the cases before they are shortened for print.
     let pattern = format!("::tests::{group}::");
     let arguments = ["-c", "/tmp/pjdfstest.toml", "-p", place, &pattern];
-    // Its code is 1 where a case failed, which is for us to judge.
-    let (_, text) = tool_code("pjdfstest", &arguments)?;
-    ensure!(
-        text.contains("Summary"),
-        "pjdfstest did not finish:\n{text}"
-    );
+    let text = cases(env, &arguments)?;
+    // A case about mount points that fails leaves its own behind.
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    let below = mounts.lines().rev().filter_map(|line| {
+        let mounted_on = line.split(' ').nth(1)?;
+        mounted_on
+            .strip_prefix(place)?
+            .starts_with('/')
+            .then_some(mounted_on)
+    });
+    for inner in below {
+        unmount(inner, UnmountFlags::empty()).with_context(|| format!("umount {inner}"))?;
+    }
     mounted.end()?;
     Ok(parse(&text))
+}
+
+/// Runs it, and tells the host of each line; returns its report, as far as it came within [`LIMIT`].
+fn cases(env: &Env, arguments: &[&str]) -> Result<String> {
+    let mut child = Command::new("pjdfstest")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("run pjdfstest")?;
+    let output = child.stdout.take().context("its output")?;
+    let (sender, lines) = mpsc::channel();
+    // It ends with the child, which holds the other end.
+    thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        lines
+            .take_while(|line| sender.send(line.clone()).is_ok())
+            .for_each(drop);
+    });
+    let mut text = String::new();
+    let mut count = 0;
+    loop {
+        match lines.recv_timeout(LIMIT) {
+            Ok(line) => {
+                count += 1;
+                env.guest.host.progress(count, 0)?;
+                text.push_str(&line);
+                text.push('\n');
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                env.note(format!(
+                    "pjdfstest was ended: nothing for {} s",
+                    LIMIT.as_secs()
+                ));
+                child.kill()?;
+            }
+        }
+    }
+    // Its code is 1 where a case failed, which is for us to judge.
+    child.wait()?;
+    Ok(text)
 }
 
 /// Reads its report: a line for each case, and indented ones about it.
