@@ -322,6 +322,39 @@ pub enum Corrupt {
         /// Its length.
         len: usize,
     },
+    /// A block of attributes does not begin as one.
+    AttributeHeader {
+        /// `h_magic`.
+        magic: u32,
+        /// `h_blocks`.
+        blocks: u32,
+    },
+    /// An attribute's entry reaches past its area.
+    AttributeOverrun {
+        /// Where the entry begins.
+        offset: usize,
+    },
+    /// An attribute's name holds a zero byte.
+    AttributeName {
+        /// Where the entry begins.
+        offset: usize,
+    },
+    /// An attribute's value lies outside its area, or among the names.
+    AttributeValue {
+        /// Where the entry begins.
+        offset: usize,
+        /// Where the value begins.
+        value: usize,
+        /// Bytes of the value.
+        size: usize,
+    },
+    /// An attribute's value lies in an inode, which only the feature `ea_inode` allows.
+    AttributeInode {
+        /// Where the entry begins.
+        offset: usize,
+        /// The inode.
+        inode: u32,
+    },
 }
 
 impl core::error::Error for Corrupt {}
@@ -537,6 +570,29 @@ impl fmt::Display for Corrupt {
                 "directory entry at offset {offset} is not the one that was found there"
             ),
             Self::NameLength { len } => write!(f, "a name cannot be {len} bytes long"),
+            Self::AttributeHeader { magic, blocks } => write!(
+                f,
+                "no header of attributes: magic number {magic:#x}, {blocks} blocks"
+            ),
+            Self::AttributeOverrun { offset } => {
+                write!(f, "attribute at offset {offset} reaches past its area")
+            }
+            Self::AttributeName { offset } => write!(
+                f,
+                "name of the attribute at offset {offset} holds a zero byte"
+            ),
+            Self::AttributeValue {
+                offset,
+                value,
+                size,
+            } => write!(
+                f,
+                "value of the attribute at offset {offset} cannot be {size} bytes at {value}"
+            ),
+            Self::AttributeInode { offset, inode } => write!(
+                f,
+                "value of the attribute at offset {offset} should be in inode {inode}"
+            ),
         }
     }
 }

@@ -82,7 +82,8 @@ bits! { RO_COMPAT_NAMES:
 /// The incompatible features that this driver supports.
 pub const SUPPORTED_INCOMPAT: u32 = INCOMPAT_FILETYPE;
 /// The read-only compatible features with which this driver writes.
-pub const SUPPORTED_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE;
+pub const SUPPORTED_RO_COMPAT: u32 =
+    RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE | RO_COMPAT_DIR_NLINK;
 
 /// The features that forbid mounting this filesystem.
 pub fn unsupported_incompat(raw: &RawSuperBlock) -> Names {

@@ -2,9 +2,11 @@
 
 //! Inodes as they lie in the inode table.
 
+use super::block::BlockMut;
 use super::corrupt::Corrupt;
 use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32};
+use zerocopy::IntoBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The root directory's inode.
@@ -17,8 +19,8 @@ pub const FIRST_INO: u32 = 11;
 pub const NDIR: usize = 12;
 /// Pointers in `i_block`, the three indirect ones included.
 pub const N_BLOCKS: usize = 15;
-/// The most links that ext2 gives an inode.
-pub const LINK_MAX: u16 = 32000;
+/// The most links of an inode that ext4 and e2fsck take; the ext2 driver gives 32,000.
+pub const LINK_MAX: u16 = 65000;
 
 /// `i_mode`: the bits of the file type.
 pub const S_IFMT: u16 = 0o170000;
@@ -76,18 +78,71 @@ pub const FL_EA_INODE: u32 = 0x20_0000;
 /// `i_flags`: data lies in the inode.
 pub const FL_INLINE_DATA: u32 = 0x1000_0000;
 
-/// What a new inode takes over from its directory.
+/// `i_flags`: not yet compressed.
+pub const FL_DIRTY: u32 = 0x100;
+/// `i_flags`: encrypted.
+pub const FL_ENCRYPT: u32 = 0x800;
+/// `i_flags`: protected by hashes.
+pub const FL_VERITY: u32 = 0x10_0000;
+/// `i_flags`: blocks behind the end of file; no longer in use.
+pub const FL_EOFBLOCKS: u32 = 0x40_0000;
+/// `i_flags`: memory is mapped without the page cache.
+pub const FL_DAX: u32 = 0x200_0000;
+/// `i_flags`: what is made in the directory belongs to its project.
+pub const FL_PROJINHERIT: u32 = 0x2000_0000;
+/// `i_flags`: a directory whose names are the same in upper and lower case.
+pub const FL_CASEFOLD: u32 = 0x4000_0000;
+
+/// What the owner of an inode may change.
+pub const FL_USER_MODIFIABLE: u32 = FL_SECRM
+    | FL_UNRM
+    | FL_COMPR
+    | FL_SYNC
+    | FL_IMMUTABLE
+    | FL_APPEND
+    | FL_NODUMP
+    | FL_NOATIME
+    | FL_JOURNAL_DATA
+    | FL_NOTAIL
+    | FL_DIRSYNC
+    | FL_TOPDIR
+    | FL_EXTENTS
+    | FL_EOFBLOCKS
+    | FL_DAX
+    | FL_PROJINHERIT
+    | FL_CASEFOLD;
+/// What everybody may see.
+pub const FL_USER_VISIBLE: u32 = FL_USER_MODIFIABLE
+    | FL_DIRTY
+    | FL_COMPRBLK
+    | FL_NOCOMP
+    | FL_ENCRYPT
+    | FL_INDEX
+    | FL_VERITY
+    | FL_INLINE_DATA;
+/// What a new inode takes over from its directory, as far as [`mask_flags`] lets it.
 pub const FL_INHERITED: u32 = FL_SECRM
     | FL_UNRM
     | FL_COMPR
     | FL_SYNC
     | FL_NODUMP
     | FL_NOATIME
-    | FL_COMPRBLK
     | FL_NOCOMP
     | FL_JOURNAL_DATA
     | FL_NOTAIL
-    | FL_DIRSYNC;
+    | FL_DIRSYNC
+    | FL_DAX
+    | FL_PROJINHERIT
+    | FL_CASEFOLD;
+
+/// The flags among `flags` that an inode of this mode can have. C: `ext4_mask_flags`.
+pub const fn mask_flags(mode: u16, flags: u32) -> u32 {
+    match mode & S_IFMT {
+        S_IFDIR => flags,
+        S_IFREG => flags & !(FL_DIRSYNC | FL_TOPDIR | FL_CASEFOLD | FL_PROJINHERIT),
+        _ => flags & (FL_NODUMP | FL_NOATIME),
+    }
+}
 
 /// The first 128 bytes of an inode: fields are named as in C, without `i_`.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -147,6 +202,17 @@ pub const RAW_INODE_SIZE: u16 = 128;
 const _: () = assert!(size_of::<RawInode>() == RAW_INODE_SIZE as usize);
 
 impl RawInode {
+    /// Writes all but `dtime`, which the orphan list and the deletion write by themselves, at times of their own.
+    pub fn put(&self, b: &mut (impl BlockMut + ?Sized), off: usize) -> Result<(), Corrupt> {
+        const AT: usize = offset_of!(RawInode, dtime);
+        const AFTER: usize = AT + size_of::<U32>();
+        let bytes = self.as_bytes();
+        let (before, _) = bytes.split_at_checked(AT).unwrap_or((bytes, &[]));
+        let (_, after) = bytes.split_at_checked(AFTER).unwrap_or((bytes, &[]));
+        b.write_bytes(off, before)?;
+        b.write_bytes(off.saturating_add(AFTER), after)
+    }
+
     /// The bits of the file type.
     pub fn file_type(&self) -> u16 {
         self.mode.get() & S_IFMT
@@ -247,6 +313,13 @@ impl RawInodeExtra {
     pub fn used_mtime_extra(&self) -> Option<U32> {
         self.uses(offset_of!(Self, mtime_extra))
             .then_some(self.mtime_extra)
+    }
+
+    /// The time of creation and its extra bits, as far as they are in use.
+    pub fn used_crtime(&self) -> Option<(U32, Option<U32>)> {
+        let extra = self.uses(offset_of!(Self, crtime_extra));
+        self.uses(offset_of!(Self, crtime))
+            .then_some((self.crtime, extra.then_some(self.crtime_extra)))
     }
 
     /// Extra bits of the access time, if they are in use.

@@ -5,6 +5,7 @@
 //! `SuperData::space` is held throughout: one allocation at a time.
 
 use super::{
+    discard,
     error::{self, At, OrReport},
     group,
     super_block::Space,
@@ -129,7 +130,11 @@ fn in_group(
 }
 
 /// Reads a group's bitmap, which must at least know that the group's metadata is in use. C: `ext2_valid_block_bitmap`.
-fn read_bitmap<'a>(sb: &'a SuperBlock, group: u32, desc: &RawGroupDesc) -> Result<Buffer<'a>> {
+pub(super) fn read_bitmap<'a>(
+    sb: &'a SuperBlock,
+    group: u32,
+    desc: &RawGroupDesc,
+) -> Result<Buffer<'a>> {
     let geo = &sb.data().geo;
     let buffer = sb.bread(desc.block_bitmap.get())?;
     for (start, count) in [
@@ -219,6 +224,13 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
         bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
         access.dirty();
         change_free(transaction, &mut space, group, i64::from(count))?;
+        discard::freed(
+            sb,
+            Run {
+                start: run.start,
+                count,
+            },
+        );
         run = Run {
             start: run.start.saturating_add(count),
             count: run.count.saturating_sub(count),

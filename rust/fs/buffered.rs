@@ -3,19 +3,23 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{direct, truncate, Inode, Locked, Notblk, Transaction};
+use super::{direct, orphan, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
     file,
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
+    shutdown::Operations as _,
     Exclusive,
 };
 use kernel::prelude::*;
 
 impl file::Operations for Notblk {
     fn read_iter(mut request: Request<'_, Self, Read>) -> Io {
+        if let Err(e) = Self::check_alive(request.inode().sb()) {
+            return Io::Done(Err(e));
+        }
         if request.len() == 0 {
             return Io::Done(Ok(0));
         }
@@ -26,6 +30,9 @@ impl file::Operations for Notblk {
     }
 
     fn write_iter(mut request: Request<'_, Self, Write>) -> Io {
+        if let Err(e) = Self::check_alive(request.inode().sb()) {
+            return Io::Done(Err(e));
+        }
         if request.is_direct() {
             return direct::write_iter(request);
         }
@@ -114,6 +121,17 @@ pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) {
     truncate::free_from(&Transaction::start(inode.sb()), inode, size);
 }
 
+/// Finishes what a crash has interrupted: a file that was being shortened loses what it has behind its size. C: the part of
+/// `ext4_process_orphan` that truncates.
+pub(super) fn cut(inode: &Locked<Exclusive>) -> Result {
+    let size = inode.size();
+    inode.zero_range(size, inode.sb().round_up(size).saturating_sub(size))?;
+    let file: &Inode = inode;
+    let _lock = InvalidateLock::new(file);
+    truncate::free_from(&Transaction::start(file.sb()), file, size);
+    Ok(())
+}
+
 /// `truncate(2)`, both ways.
 fn set_size(inode: &Locked<Exclusive>, size: u64) -> Result {
     if inode.is_immutable() {
@@ -135,7 +153,14 @@ fn set_size(inode: &Locked<Exclusive>, size: u64) -> Result {
         let _lock = InvalidateLock::new(file);
         inode.truncate_setsize(size);
         if size < old {
-            truncate::free_from(&Transaction::start(file.sb()), file, size);
+            let transaction = Transaction::start(file.sb());
+            if file.sectors() != 0 {
+                orphan::add_or_tell(&transaction, file);
+            }
+            truncate::free_from(&transaction, file, size);
+            if file.nlink() != 0 {
+                orphan::remove(&transaction, file);
+            }
         }
     }
     inode.touch_mctime();

@@ -3,15 +3,18 @@
 //! Allocating and freeing inode numbers. C: `fs/ext2/ialloc.c`.
 
 use super::{
-    balloc,
+    acl, balloc,
     error::{self, At, OrReport},
     group, inode,
     super_block::Space,
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
-    format::{bitmap, inode::FL_INHERITED, inode::FL_TOPDIR},
-    vfs::{dir::Creation, errno::EUCLEAN, inode::New},
+    format::{
+        bitmap,
+        inode::{mask_flags, FL_INHERITED, FL_TOPDIR},
+    },
+    vfs::{dir::Creation, errno::EUCLEAN, inode::New, shutdown::Operations as _},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
@@ -19,7 +22,7 @@ use zerocopy::little_endian::U16;
 /// Directories at top level are spread over the groups; below that, inodes stay near their directory.
 const ROOT_INO: u64 = 2;
 
-/// Makes an inode in `dir`: number, owner, mode, times; no links, no name, no blocks yet. C: `ext2_new_inode`.
+/// Makes an inode in `dir`: number, owner, mode, times, ACLs and labels; no links, no name, no contents yet. C: `ext2_new_inode`.
 ///
 /// # Errors
 ///
@@ -30,6 +33,7 @@ pub(super) fn new_inode<'a>(
     creation: &Creation<'_>,
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
+    Notblk::check_alive(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
     let ino = allocate(transaction, dir, is_dir)?;
     let mut new = match sb.new_inode(ino) {
@@ -43,17 +47,12 @@ pub(super) fn new_inode<'a>(
             return Err(e);
         }
     };
-    let inherited = {
-        let parent = dir.data().disk.lock();
-        let mask = if is_dir {
-            FL_INHERITED | FL_TOPDIR
-        } else {
-            FL_INHERITED & !crate::format::inode::FL_DIRSYNC
-        };
-        parent.flags & mask & !FL_TOPDIR
-    };
-    inode::init_new(&mut new, inherited);
+    let inherited = mask_flags(creation.mode(), dir.data().disk.lock().flags & FL_INHERITED);
     new.init(dir, creation, inode::vfs_flags(inherited));
+    inode::init_new(&mut new, inherited);
+    // From here on the inode may have a block, which goes with `new` where this fails.
+    acl::init(transaction, &mut new, dir)?;
+    new.init_security(dir, creation)?;
     Ok(new)
 }
 
@@ -126,7 +125,7 @@ fn group_of(sb: &SuperBlock, dir: &Inode) -> u32 {
 fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u32> {
     let groups = sb.data().geo.group_count();
     let average = space.free_inodes / u64::from(groups.max(1));
-    let top_level = parent.ino() == ROOT_INO;
+    let top_level = parent.ino() == ROOT_INO || parent.data().disk.lock().flags & FL_TOPDIR != 0;
     let own = group_of(sb, parent);
     if !top_level {
         let desc = group::read(sb, own)?;

@@ -6,7 +6,7 @@ use super::{
     error::{self, At, OrReport},
     group,
     map::BlockMap,
-    truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
+    orphan, symlink, truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -16,11 +16,12 @@ use crate::{
         time::{self, DiskTime},
     },
     vfs::{
-        errno::ESTALE,
+        errno::{ESTALE, EUCLEAN},
         inode::{Fields, Flags, Iget, Kind, New, Times},
         Buffer, InodeRef,
     },
 };
+use core::mem::offset_of;
 use kernel::{
     prelude::*,
     sync::{new_mutex, new_spinlock, Mutex, SpinLock},
@@ -33,6 +34,9 @@ pub(crate) struct InodeData {
     /// Protects the block map, in the inode and in its indirect blocks. C: `truncate_mutex` of ext2.
     #[pin]
     pub(super) map: Mutex<BlockMap>,
+    /// Protects the extended attributes, wherever they lie. C: `xattr_sem` of ext4.
+    #[pin]
+    pub(super) xattr: Mutex<xattr::Attributes>,
     /// Protects what the disk has and VFS does not.
     #[pin]
     pub(super) disk: SpinLock<DiskFields>,
@@ -45,10 +49,12 @@ pub(crate) struct DiskFields {
     pub(super) flags: u32,
     /// `i_file_acl`: block of extended attributes, or 0.
     pub(super) file_acl: u32,
-    /// `i_dtime`: when the inode was deleted, or 0.
-    pub(super) dtime: u32,
+    /// `i_crtime`: when the inode was made, where it has room to say so.
+    pub(super) crtime: Option<(i64, u32)>,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
+    /// They have been cleared before that.
+    pub(super) cleared: bool,
     /// Directory: the first block that may have room for an entry.
     pub(super) room_hint: u32,
 }
@@ -57,6 +63,7 @@ impl InodeData {
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             map <- new_mutex!(BlockMap::default(), "notblk::map"),
+            xattr <- new_mutex!(xattr::Attributes::default(), "notblk::xattr"),
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
         }? Error)
     }
@@ -84,21 +91,39 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
 pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
     match sb.iget_locked(ino)? {
         Iget::Cached(inode) => Ok(inode),
-        Iget::New(new) => load(new),
+        Iget::New(new) => load(new, Links::Some),
     }
 }
 
+/// As [`iget`], for one of the orphan list, which may have lost its last link.
+pub(super) fn iget_orphan(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    match sb.iget_locked(ino)? {
+        Iget::Cached(inode) => Ok(inode),
+        Iget::New(new) => load(new, Links::Any),
+    }
+}
+
+/// How many links an inode must have to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// At least one.
+    Some,
+    /// None will do.
+    Any,
+}
+
 /// Reads an inode from disk.
-fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
+fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> {
     let ino = new.ino();
-    let (raw, extra) = {
+    let (raw, extra, in_body) = {
         let sb = new.sb();
         let (buffer, off) = buffer(sb, ino)?;
         let at = At::Inode(ino);
         let raw: RawInode = buffer.get(off).or_report(sb, at)?;
         let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
-        check(sb, ino, &raw)?;
-        (raw, extra)
+        check(sb, ino, &raw, links)?;
+        let in_body = xattr::check_body(sb, &buffer, off)?.or_report(sb, at)?;
+        (raw, extra, in_body)
     };
     let time = |sec, extra: Option<U32>| {
         let t = time::decode(sec, extra);
@@ -121,10 +146,14 @@ fn load(mut new: New<'_, Notblk>) -> Result<InodeRef<'_, Notblk>> {
         flags: vfs_flags(raw.flags.get()),
     });
     new.data().map.lock().set(raw.block);
+    new.data().xattr.lock().in_body = in_body;
     {
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
         fields.file_acl = raw.file_acl.get();
+        fields.crtime = extra
+            .and_then(RawInodeExtra::used_crtime)
+            .map(|(sec, extra)| time(sec, extra));
     }
     set_kind(&mut new, &raw)?;
     Ok(new.ready())
@@ -146,16 +175,10 @@ fn read_extra(
 }
 
 /// What must hold of an inode before anybody uses it.
-fn check(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
-    if raw.links_count.get() == 0 {
-        // The test by which e2fsck tells that an inode is not in use.
-        if raw.mode.get() == 0 || raw.dtime.get() != 0 {
-            return Err(ESTALE);
-        }
-        return Err(error::report(
-            sb,
-            fmt!("inode {ino}: no links, and not deleted"),
-        ));
+fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
+    // Without links it is deleted, or on the orphan list of a read-only filesystem.
+    if raw.links_count.get() == 0 && (raw.mode.get() == 0 || links == Links::Some) {
+        return Err(ESTALE);
     }
     let flags = raw.flags.get();
     for (flag, what) in [
@@ -202,7 +225,7 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
     match raw.file_type() {
         disk::S_IFREG => new.set_kind(&Kind::Regular),
         disk::S_IFDIR => new.set_kind(&Kind::Directory),
-        disk::S_IFLNK if is_fast_symlink(new.sb(), raw) => {
+        disk::S_IFLNK if symlink::is_fast(new.sb(), raw) => {
             let mut text = [0; size_of::<[U32; disk::N_BLOCKS]>()];
             text.copy_from_slice(zerocopy::IntoBytes::as_bytes(&raw.block));
             let len = usize::try_from(raw.size()).unwrap_or(usize::MAX);
@@ -218,7 +241,7 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
             }
         }
         disk::S_IFLNK if raw.size() < u64::from(new.sb().data().geo.block_size()) => {
-            new.set_kind(&Kind::PageSymlink)
+            new.set_kind(&Kind::Symlink)
         }
         disk::S_IFCHR | disk::S_IFBLK => new.set_kind(&Kind::Special { major, minor }),
         disk::S_IFIFO | disk::S_IFSOCK => new.set_kind(&Kind::Special { major: 0, minor: 0 }),
@@ -234,16 +257,6 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
     }
 }
 
-/// A symlink without data blocks has its target in the inode. C: `ext2_inode_is_fast_symlink`.
-fn is_fast_symlink(sb: &SuperBlock, raw: &RawInode) -> bool {
-    let acl_sectors = if raw.file_acl.get() != 0 {
-        sb.data().geo.block_size() / 512
-    } else {
-        0
-    };
-    raw.blocks_lo.get() == acl_sectors
-}
-
 /// `S_*` flags of VFS for `FL_*` of the disk. C: `ext2_set_inode_flags`.
 pub(super) fn vfs_flags(flags: u32) -> Flags {
     Flags::default()
@@ -256,10 +269,13 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
 
 /// A created inode's part on disk: nothing yet but its flags.
 pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
+    let now = new.times().ctime;
+    let has_room = new.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
     let mut fields = new.data().disk.lock();
     *fields = DiskFields {
         flags,
         fresh: true,
+        crtime: has_room.then_some(now),
         ..DiskFields::default()
     };
 }
@@ -278,7 +294,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let mut disk = inode.data().disk.lock();
         (*disk, core::mem::replace(&mut disk.fresh, false))
     };
-    if fresh {
+    if fresh && !fields.cleared {
         access
             .fill(off, usize::from(sb.data().geo.inode_size()), 0)
             .or_report(sb, at)?;
@@ -292,14 +308,65 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         let (major, minor) = inode.rdev();
         raw.block = dev::encode(major, minor);
     }
-    write_extra(sb, &mut access, off, &times, fresh).or_report(sb, at)?;
-    access.put(off, &raw).or_report(sb, at)?;
+    write_extra(sb, &mut access, off, &times, fields.crtime, fresh).or_report(sb, at)?;
+    raw.put(&mut access, off).or_report(sb, at)?;
     drop(map);
     let written = access.dirty();
     if inode.is_regular() && inode.size() > 0x7fff_ffff {
         super::super_block::set_large_file(sb)?;
     }
     Ok(written)
+}
+
+/// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.
+pub(super) fn put_dtime(transaction: &Transaction<'_>, ino: u32, dtime: u32) -> Result {
+    let sb = transaction.sb();
+    let (table, off) = buffer(sb, u64::from(ino))?;
+    let mut access = transaction.write(table);
+    access
+        .put(
+            off.saturating_add(offset_of!(RawInode, dtime)),
+            &U32::new(dtime),
+        )
+        .or_report(sb, At::Inode(u64::from(ino)))?;
+    access.dirty();
+    Ok(())
+}
+
+/// Clears an older inode's remains in the inode table, before anything but [`write`] puts something there: attributes. What
+/// else the first [`write`] does is left to it.
+pub(super) fn clear_remains(transaction: &Transaction<'_>, inode: &Inode) -> Result {
+    let sb = inode.sb();
+    let at = At::Inode(inode.ino());
+    let (table, off) = buffer(sb, inode.ino())?;
+    let _map = inode.data().map.lock();
+    {
+        let mut disk = inode.data().disk.lock();
+        if !disk.fresh || disk.cleared {
+            return Ok(());
+        }
+        disk.cleared = true;
+    }
+    let size = sb.data().geo.inode_size();
+    let mut access = transaction.write(table);
+    access.fill(off, usize::from(size), 0).or_report(sb, at)?;
+    if size > disk::RAW_INODE_SIZE {
+        // Attributes begin behind it.
+        let wanted = U16::new(sb.data().geo.extra_isize_wanted());
+        access
+            .put(
+                off.saturating_add(usize::from(disk::RAW_INODE_SIZE)),
+                &wanted,
+            )
+            .or_report(sb, at)?;
+    }
+    access.dirty();
+    Ok(())
+}
+
+fn put_deletion_time(transaction: &Transaction<'_>, inode: &Inode) -> Result {
+    let ino = u32::try_from(inode.ino()).map_err(|_| EUCLEAN)?;
+    put_dtime(transaction, ino, super::super_block::seconds())
 }
 
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
@@ -332,8 +399,7 @@ fn fill(inode: &Inode, fields: &DiskFields, times: &Times, raw: &mut RawInode) {
     raw.atime = sec(times.atime);
     raw.ctime = sec(times.ctime);
     raw.mtime = sec(times.mtime);
-    raw.dtime = U32::new(fields.dtime);
-    // CAST: s_max_links is 32,000.
+    // CAST: links.rs stops at 65,000.
     raw.links_count = U16::new(inode.nlink() as u16);
     // CAST: s_maxbytes keeps i_blocks below 2^32.
     raw.blocks_lo = U32::new(inode.sectors() as u32);
@@ -348,6 +414,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
+    crtime: Option<(i64, u32)>,
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -359,7 +426,7 @@ fn write_extra(
     let encode = |(sec, nsec): (i64, u32)| time::encode(DiskTime { sec, nsec });
     if fresh {
         extra.extra_isize = U16::new(geo.extra_isize_wanted());
-        (extra.crtime, extra.crtime_extra) = encode(times.ctime);
+        (extra.crtime, extra.crtime_extra) = encode(crtime.unwrap_or(times.ctime));
     }
     if extra.used_ctime_extra().is_some() {
         extra.ctime_extra = encode(times.ctime).1;
@@ -377,7 +444,6 @@ fn write_extra(
 pub(super) fn delete(inode: &Inode) {
     let sb = inode.sb();
     let transaction = Transaction::start(sb);
-    inode.data().disk.lock().dtime = super::super_block::seconds();
     if is_mapped(inode) && inode.sectors() != 0 {
         // A fast symlink with an attribute block has text where others have pointers.
         let acl = if inode.data().disk.lock().file_acl != 0 {
@@ -391,7 +457,8 @@ pub(super) fn delete(inode: &Inode) {
         }
     }
     xattr::release_block(&transaction, inode);
-    if let Err(e) = write(inode) {
+    orphan::remove(&transaction, inode);
+    if let Err(e) = write(inode).and_then(|_| put_deletion_time(&transaction, inode)) {
         pr_err!(
             "({}): inode {}: deletion not recorded: {e:?}\n",
             sb.id(),

@@ -8,11 +8,17 @@ use super::{
     map::{Lookup, Reads},
     truncate, Inode, Notblk, Transaction,
 };
-use crate::vfs::iomap::{self, Flags, Mapping};
+use crate::vfs::{
+    iomap::{self, Flags, Mapping},
+    shutdown::Operations as _,
+};
 use kernel::prelude::*;
 
 impl iomap::Operations for Notblk {
     fn iomap_begin(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result<(Mapping, u64)> {
+        if flags.is_write() {
+            Self::check_alive(inode.sb())?;
+        }
         let (lblk, count) = blocks(inode, pos, len)?;
         let reads = if flags.is_nowait() {
             Reads::Cached
@@ -61,11 +67,33 @@ impl iomap::Operations for Notblk {
         Ok((mapped(inode, lblk, run, true, true), map.state()))
     }
 
+    fn iomap_report(inode: &Inode, pos: u64, len: u64) -> Result<Mapping> {
+        let sb = inode.sb();
+        if pos >= sb.data().geo.max_file_size() {
+            let before = sb.offset_in_block(pos);
+            return Ok(Mapping::Hole {
+                offset: pos.saturating_sub(before),
+                length: len.saturating_add(before),
+            });
+        }
+        let (lblk, count) = blocks(inode, pos, len)?;
+        let map = inode.data().map.lock();
+        Ok(match map.lookup(inode, lblk, count, Reads::Allowed)? {
+            Lookup::Mapped(run) => {
+                // A swap file's map must be on disk for good.
+                let dirty = pos.saturating_add(len) > inode.size() || inode.is_datasync_dirty();
+                mapped(inode, lblk, run, false, dirty)
+            }
+            Lookup::Hole(count) => hole(inode, lblk, count),
+        })
+    }
+
     fn size_changed(inode: &Inode) {
         inode.mark_dirty();
     }
 
     fn write_prepare(inode: &Inode, cookie: u64, pos: u64, len: u64) -> Result<Option<u64>> {
+        Self::check_alive(inode.sb())?;
         let (lblk, count) = blocks(inode, pos, len)?;
         let mut map = inode.data().map.lock();
         if map.state() != cookie {

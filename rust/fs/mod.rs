@@ -12,11 +12,18 @@
 //! | [`iomap`] | which blocks a range has, or gets | `fs/ext2/inode.c`, `ext4_iomap_begin` |
 //! | [`map`] | the block map: looking up and adding | `fs/ext2/inode.c` |
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
+//! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
+//! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
+//! | [`fileattr`], [`ioctl`], [`shutdown`] | flags of files; commands of `ioctl(2)` | `fs/ext4/ioctl.c` |
+//! | [`discard`] | telling the device what is free | `ext4_trim_fs` in `fs/ext4/mballoc.c` |
 //! | [`dir`], [`namei`] | directory blocks; names | `fs/ext2/dir.c`, `namei.c` |
+//! | [`rename`], [`links`] | renaming, exchanging; link counts | `fs/ext4/namei.c` |
 //! | [`super_block`], [`options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
-//! | [`xattr`] | freeing the block of extended attributes | `fs/ext2/xattr.c` |
+//! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
+//! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
+//! | [`export`] | file handles | `fs/ext4/super.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
 //!
 //! # Locks, outermost first
@@ -24,25 +31,39 @@
 //! 1. `i_rwsem` (VFS): names in a directory; size and contents of a file. See [`direct`] for who holds it how.
 //! 2. `invalidate_lock`: page faults and reads against truncate.
 //! 3. Folio locks (VFS, iomap).
-//! 4. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 5. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
+//! 4. `InodeData::xattr`: the inode's extended attributes. Taken inside `i_rwsem` or without it, never with a folio lock. C:
+//!    `xattr_sem` of ext4.
+//! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
+//! 6. `SuperData::orphans`: the orphan list.
+//! 7. `SuperData::space`: bitmaps, group descriptors and the free counts. C: the group locks.
 
 #![forbid(unsafe_code)]
 
+mod acl;
 mod balloc;
 mod buffered;
 mod counters;
 mod dir;
 mod direct;
+mod discard;
 mod error;
+mod export;
+mod fileattr;
 mod group;
 mod ialloc;
 mod inode;
+mod ioctl;
 mod iomap;
+mod links;
 mod map;
 mod namei;
 mod options;
+mod orphan;
+mod punch;
+mod rename;
+mod shutdown;
 mod super_block;
+mod symlink;
 mod truncate;
 mod xattr;
 

@@ -3,8 +3,8 @@
 //! Names: what the system calls do to directories. C: `fs/ext2/namei.c`.
 
 use super::{
-    dir::{self, find},
-    error, ialloc, inode, Inode, Locked, Notblk, Transaction,
+    dir::{self, find, Place},
+    error, ialloc, inode, links, orphan, rename, symlink, Inode, Locked, Notblk, Transaction,
 };
 use crate::{
     format::dir::{file_type, FT_DIR, NAME_MAX},
@@ -46,10 +46,32 @@ impl vfs::dir::Operations for Notblk {
         let transaction = Transaction::start(dir.sb());
         let mut new = ialloc::new_inode(&transaction, dir, creation)?;
         new.set_kind(&Kind::Regular)?;
-        dir::add(&transaction, dir, name, new.ino(), file_type(new.mode()))?;
-        new.set_nlink(1);
-        new.mark_dirty();
-        sync_made(dir);
+        add_nondir(&transaction, dir, name, &mut new)?;
+        Ok(new)
+    }
+
+    fn symlink<'a>(
+        dir: &'a Locked<Exclusive>,
+        name: &[u8],
+        target: &[u8],
+        creation: &Creation<'_>,
+    ) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = symlink::create(&transaction, dir, target, creation)?;
+        add_nondir(&transaction, dir, name, &mut new)?;
+        Ok(new)
+    }
+
+    fn mknod<'a>(
+        dir: &'a Locked<Exclusive>,
+        name: &[u8],
+        creation: &Creation<'_>,
+        (major, minor): (u32, u32),
+    ) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = ialloc::new_inode(&transaction, dir, creation)?;
+        new.set_kind(&Kind::Special { major, minor })?;
+        add_nondir(&transaction, dir, name, &mut new)?;
         Ok(new)
     }
 
@@ -58,14 +80,17 @@ impl vfs::dir::Operations for Notblk {
         name: &[u8],
         creation: &Creation<'_>,
     ) -> Result<New<'a, Self>> {
+        if links::is_full(dir) {
+            return Err(EMLINK);
+        }
         let transaction = Transaction::start(dir.sb());
         let mut new = ialloc::new_inode(&transaction, dir, creation)?;
         new.set_kind(&Kind::Directory)?;
         dir::make_empty(&transaction, &new, dir)?;
         new.set_size(dir.sb().block_bytes());
         // Its `..` is a link to the parent.
-        dir.inc_link()?;
-        dir::add(&transaction, dir, name, new.ino(), FT_DIR).inspect_err(|_| dir.dec_link())?;
+        links::inc(dir)?;
+        dir::add(&transaction, dir, name, new.ino(), FT_DIR).inspect_err(|_| links::dec(dir))?;
         // For its name and for its `.`.
         new.set_nlink(2);
         new.mark_dirty();
@@ -73,12 +98,29 @@ impl vfs::dir::Operations for Notblk {
         Ok(new)
     }
 
+    fn tmpfile<'a>(dir: &'a Inode, creation: &Creation<'_>) -> Result<New<'a, Self>> {
+        let transaction = Transaction::start(dir.sb());
+        let mut new = ialloc::new_inode(&transaction, dir, creation)?;
+        new.set_kind(&Kind::Regular)?;
+        new.set_nlink(0);
+        orphan::add(&transaction, &new)?;
+        new.mark_dirty();
+        Ok(new)
+    }
+
     fn link(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
+        if links::has_all(inode) {
+            return Err(EMLINK);
+        }
         let transaction = Transaction::start(dir.sb());
         let file_type = file_type(inode.mode());
         inode.inc_link()?;
         dir::add(&transaction, dir, name, inode.ino(), file_type)
             .inspect_err(|_| inode.dec_link())?;
+        if inode.nlink() == 1 {
+            // Made by O_TMPFILE: its first name.
+            orphan::remove(&transaction, inode);
+        }
         inode.touch_ctime();
         sync_made(dir);
         Ok(())
@@ -86,10 +128,13 @@ impl vfs::dir::Operations for Notblk {
 
     fn unlink(dir: &Locked<Exclusive>, name: &[u8], inode: &Locked<Exclusive>) -> Result {
         let transaction = Transaction::start(dir.sb());
-        let place = find(dir, name)?.ok_or(ENOENT)?;
+        let place = check_place(find(dir, name)?, inode)?;
         dir::remove(&transaction, dir, place)?;
         inode.touch_ctime();
         inode.dec_link();
+        if inode.nlink() == 0 {
+            orphan::add_or_tell(&transaction, inode);
+        }
         sync_dir(dir)
     }
 
@@ -98,13 +143,13 @@ impl vfs::dir::Operations for Notblk {
             return Err(ENOTEMPTY);
         }
         let transaction = Transaction::start(dir.sb());
-        let place = find(dir, name)?.ok_or(ENOENT)?;
+        let place = check_place(find(dir, name)?, inode)?;
         dir::remove(&transaction, dir, place)?;
         inode.touch_ctime();
-        // Its name, and its `.`.
-        inode.dec_link();
-        inode.dec_link();
-        dir.dec_link();
+        // Its name and its `.`, however they were counted.
+        inode.clear_links();
+        orphan::add_or_tell(&transaction, inode);
+        links::dec(dir);
         sync_dir(dir)
     }
 
@@ -113,66 +158,18 @@ impl vfs::dir::Operations for Notblk {
         to: &RenameSide<'_, Self>,
         inode: &Inode,
         target: Option<&Inode>,
+        whiteout: Option<&Creation<'_>>,
     ) -> Result {
-        let transaction = Transaction::start(inode.sb());
-        let is_dir = inode.is_dir();
-        let moves = from.dir.ino() != to.dir.ino();
-        let dotdot = if is_dir && moves {
-            Some(find_dotdot(inode)?)
-        } else {
-            None
-        };
-        let old = find(from.dir, from.name)?.ok_or(ENOENT)?;
-        drop(old);
-        match target {
-            Some(target) => {
-                if is_dir && !dir::is_empty(target)? {
-                    return Err(ENOTEMPTY);
-                }
-                let place = find(to.dir, to.name)?.ok_or(ENOENT)?;
-                dir::set(
-                    &transaction,
-                    to.dir,
-                    &place,
-                    inode.ino(),
-                    file_type(inode.mode()),
-                )?;
-                target.touch_ctime();
-                if is_dir {
-                    // Its `.`; and the new parent loses a `..` here, and gets another below if the directory moves.
-                    target.dec_link();
-                    if !moves {
-                        to.dir.dec_link();
-                    }
-                }
-                target.dec_link();
-            }
-            None => {
-                let new_dotdot = is_dir && moves;
-                if new_dotdot {
-                    to.dir.inc_link()?;
-                }
-                let file_type = file_type(inode.mode());
-                dir::add(&transaction, to.dir, to.name, inode.ino(), file_type).inspect_err(
-                    |_| {
-                        if new_dotdot {
-                            to.dir.dec_link();
-                        }
-                    },
-                )?;
-            }
-        }
-        inode.touch_ctime();
-        inode.mark_dirty();
-        // Found again: what was added may have moved it.
-        let old = find(from.dir, from.name)?.ok_or(ENOENT)?;
-        dir::remove(&transaction, from.dir, old)?;
-        if let Some(dotdot) = dotdot {
-            dir::set(&transaction, inode, &dotdot, to.dir.ino(), FT_DIR)?;
-            from.dir.dec_link();
-        }
-        sync_dir(from.dir)?;
-        sync_dir(to.dir)
+        rename::rename(from, to, inode, target, whiteout)
+    }
+
+    fn exchange(
+        from: &RenameSide<'_, Self>,
+        to: &RenameSide<'_, Self>,
+        inode: &Inode,
+        other: &Inode,
+    ) -> Result {
+        rename::exchange(from, to, inode, other)
     }
 
     fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
@@ -180,10 +177,29 @@ impl vfs::dir::Operations for Notblk {
     }
 }
 
-/// The `..` of a directory.
-fn find_dotdot(dir: &Inode) -> Result<dir::Place<'_>> {
-    find(dir, b"..")?
-        .ok_or_else(|| error::report(dir.sb(), fmt!("directory {}: has no ..", dir.ino())))
+/// Gives a new inode that is no directory its first name. C: `ext4_add_nondir`.
+fn add_nondir(
+    transaction: &Transaction<'_>,
+    dir: &Locked<Exclusive>,
+    name: &[u8],
+    new: &mut New<'_, Notblk>,
+) -> Result {
+    dir::add(transaction, dir, name, new.ino(), file_type(new.mode()))?;
+    new.set_nlink(1);
+    new.mark_dirty();
+    sync_made(dir);
+    Ok(())
+}
+
+/// The entry of a name that VFS knows as `inode`'s.
+///
+/// # Errors
+///
+/// `ENOENT` where there is none, or it is another's: only damage leads there.
+pub(super) fn check_place<'a>(place: Option<Place<'a>>, inode: &Inode) -> Result<Place<'a>> {
+    place
+        .filter(|place| place.ino() == inode.ino())
+        .ok_or(ENOENT)
 }
 
 /// As [`sync_dir`], for a name that has just been made: it is there whether the disk takes it or not, so the call
@@ -199,7 +215,7 @@ fn sync_made(dir: &Inode) {
 }
 
 /// With `-o sync`, `dirsync`, or the directory's own flag: names are on disk before the call returns.
-fn sync_dir(dir: &Inode) -> Result {
+pub(super) fn sync_dir(dir: &Inode) -> Result {
     if dir.is_dirsync() {
         dir.sync_metadata()?;
     }

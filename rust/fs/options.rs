@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mount options: `drain=on|off`, `fallback_delay_ms=N` and `errors=continue|remount-ro|panic`. All change by remount, at
-//! any time.
+//! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic` and `discard`. All change by
+//! remount, at any time. `acl` and `user_xattr` are taken, and change nothing.
 
 use crate::{
     format::superblock,
@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(super) fallback_delay_ms: u32,
     /// What to do about damage; `None`: as the superblock says.
     pub(super) errors: Option<Errors>,
+    /// Tell the device of blocks as they become free.
+    pub(super) discard: bool,
 }
 
 /// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
@@ -73,6 +75,7 @@ impl Default for Options {
             drain: true,
             fallback_delay_ms: 0,
             errors: None,
+            discard: false,
         }
     }
 }
@@ -102,6 +105,13 @@ impl Options {
             (b"errors", _) => {
                 return Err(log.invalid(c"errors is continue, remount-ro or panic"));
             }
+            // Always on, as in ext4, which no longer knows a way to turn them off.
+            (b"acl" | b"user_xattr", Value::Flag) => {}
+            (b"acl" | b"user_xattr", Value::Text(_)) => {
+                return Err(log.invalid(c"acl and user_xattr take no value"));
+            }
+            (b"discard", Value::Flag) => self.discard = true,
+            (b"nodiscard", Value::Flag) => self.discard = false,
             _ => return Ok(false),
         }
         Ok(true)
@@ -114,6 +124,7 @@ pub(crate) struct Live {
     fallback_delay_ms: Atomic<u32>,
     /// `Errors`, or 0 for none.
     errors: Atomic<u32>,
+    discard: Atomic<bool>,
 }
 
 impl Live {
@@ -122,6 +133,7 @@ impl Live {
             drain: Atomic::new(options.drain),
             fallback_delay_ms: Atomic::new(options.fallback_delay_ms),
             errors: Atomic::new(options.errors.map_or(0, |errors| errors as u32)),
+            discard: Atomic::new(options.discard),
         }
     }
 
@@ -131,6 +143,7 @@ impl Live {
             .store(options.fallback_delay_ms, Relaxed);
         self.errors
             .store(options.errors.map_or(0, |errors| errors as u32), Relaxed);
+        self.discard.store(options.discard, Relaxed);
     }
 
     pub(super) fn get(&self) -> Options {
@@ -138,6 +151,17 @@ impl Live {
             drain: self.drain.load(Relaxed),
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
             errors: Errors::from_live(self.errors.load(Relaxed)),
+            discard: self.discards(),
         }
+    }
+
+    /// Whether blocks are discarded as they become free.
+    pub(super) fn discards(&self) -> bool {
+        self.discard.load(Relaxed)
+    }
+
+    /// Not from now on, whatever was asked for.
+    pub(super) fn stop_discard(&self) {
+        self.discard.store(false, Relaxed);
     }
 }

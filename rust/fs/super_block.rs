@@ -7,7 +7,8 @@ use super::{
     error::{self, At, OrReport},
     group, inode,
     options::{Errors, Live, Options},
-    Inode, Notblk, SuperBlock, Transaction,
+    orphan::{self, Orphans},
+    shutdown, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -19,6 +20,7 @@ use crate::{
     },
     vfs::{
         fs_context::{Log, Value},
+        shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
     },
@@ -38,8 +40,6 @@ use zerocopy::little_endian::{U16, U32};
 
 /// `f_type` and `s_magic`.
 const MAGIC: u32 = 0xEF53;
-/// Hard links to one inode. C: `EXT2_LINK_MAX`.
-const LINK_MAX: u32 = 32_000;
 /// The root directory's inode.
 const ROOT_INO: u64 = 2;
 
@@ -53,6 +53,9 @@ pub(crate) struct SuperData {
     /// Protects bitmaps, group descriptors, and the counts of what is free.
     #[pin]
     pub(super) space: Mutex<Space>,
+    /// Protects the orphan list: the numbers here, `s_last_orphan`, `i_dtime` of the inodes on it.
+    #[pin]
+    pub(super) orphans: Mutex<Orphans>,
     #[pin]
     counters: debugfs::File<Counters>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
@@ -65,8 +68,12 @@ pub(crate) struct SuperData {
     error: Atomic<bool>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     place: (u32, usize),
+    /// Whether the filesystem has been shut down.
+    pub(super) shutdown: shutdown::State,
     /// Features that forbid writing are present.
     read_only_only: bool,
+    /// `s_feature_ro_compat` at mount.
+    pub(super) features_ro_compat: u32,
 }
 
 /// Free space, in memory. On disk the group descriptors are right at all times, the superblock after a sync.
@@ -108,7 +115,7 @@ impl SuperData {
         }
     }
 
-    fn has_error(&self) -> bool {
+    pub(super) fn has_error(&self) -> bool {
         self.error.load(Relaxed)
     }
 }
@@ -129,7 +136,7 @@ impl super_block::Operations for Notblk {
 
     fn fill_super(
         sb: &mut crate::vfs::SuperBlock<Self, New>,
-        options: Options,
+        mut options: Options,
     ) -> Result<Pin<KBox<SuperData>>> {
         let raw = read_raw(sb)?;
         let read_only_only = check_features(sb, &raw)?;
@@ -157,11 +164,13 @@ impl super_block::Operations for Notblk {
         sb.set_limits(
             geo.max_file_size(),
             MAGIC,
-            LINK_MAX,
+            // links.rs counts.
+            0,
             time_gran,
             (time::MIN, time_max),
         );
         sb.set_uuid(raw.uuid);
+        sb.set_sysfs_name();
         let space = group::count_free(sb, &geo)?;
 
         let offset = superblock::SUPERBLOCK_OFFSET;
@@ -175,19 +184,29 @@ impl super_block::Operations for Notblk {
                 sb.id()
             );
         }
+        if options.discard && sb.discard_granularity().is_none() {
+            pr_warn!(
+                "({}): mounted with discard, which the device cannot\n",
+                sb.id()
+            );
+            options.discard = false;
+        }
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
                 geo,
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
+                orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 writable: Atomic::new(false),
                 error: Atomic::new(false),
                 place,
+                shutdown: shutdown::State::new(),
                 read_only_only,
+                features_ro_compat: raw.feature_ro_compat.get(),
             }? Error),
             GFP_KERNEL,
         )
@@ -207,13 +226,24 @@ impl super_block::Operations for Notblk {
 
     fn begin(sb: &SuperBlock) -> Result {
         if sb.is_read_only() {
+            if last_orphan(sb)? != 0 {
+                pr_info!(
+                    "({}): read-only: the orphan list waits for a writable mount\n",
+                    sb.id()
+                );
+            }
             return Ok(());
         }
-        mark_mounted(sb)
+        mark_mounted(sb)?;
+        orphan::cleanup(sb);
+        Ok(())
     }
 
     fn reconfigure(sb: &SuperBlock, options: &Options, read_only: bool) -> Result {
         let data = sb.data();
+        if shutdown::is_down(sb) && sb.is_read_only() != read_only {
+            return Err(EROFS);
+        }
         match (sb.is_read_only(), read_only) {
             (false, true) => {
                 write_super(sb, data.clean_state())?.sync()?;
@@ -228,14 +258,22 @@ impl super_block::Operations for Notblk {
                     return Err(EROFS);
                 }
                 mark_mounted(sb)?;
+                orphan::cleanup(sb);
             }
             _ => {}
         }
-        data.options.set(options);
+        let mut options = options.clone();
+        if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
+            options.discard = false;
+        }
+        data.options.set(&options);
         Ok(())
     }
 
     fn put_super(sb: &SuperBlock) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         // errors=remount-ro made it read-only, and has not written that there was an error.
         let forced = sb.data().writable.load(Relaxed) && sb.data().has_error();
         if sb.is_read_only() && !forced {
@@ -248,6 +286,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        Self::check_alive(sb)?;
         if sb.is_read_only() {
             return Ok(());
         }
@@ -285,6 +324,12 @@ impl super_block::Operations for Notblk {
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
         let options = sb.data().options.get();
+        if options.discard {
+            seq_print!(m, ",discard");
+        }
+        if shutdown::is_down(sb) {
+            seq_print!(m, ",shutdown");
+        }
         seq_print!(m, ",drain={}", if options.drain { "on" } else { "off" });
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
@@ -295,6 +340,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn write_inode(inode: &Inode) -> Result {
+        Self::check_alive(inode.sb())?;
         inode::write(inode).map(drop)
     }
 
@@ -303,10 +349,16 @@ impl super_block::Operations for Notblk {
     }
 
     fn delete_inode(inode: &Inode) {
+        if shutdown::is_down(inode.sb()) {
+            return;
+        }
         inode::delete(inode);
     }
 
     fn free_ino(sb: &SuperBlock, ino: u64, was_dir: bool) {
+        if shutdown::is_down(sb) {
+            return;
+        }
         super::ialloc::free(sb, ino, was_dir);
     }
 }
@@ -368,6 +420,12 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     Ok((sb.bread(block)?, off))
 }
 
+/// The superblock as the disk has it.
+pub(super) fn read(sb: &SuperBlock) -> Result<RawSuperBlock> {
+    let (buffer, off) = buffer(sb)?;
+    buffer.get(off).or_report(sb, At::SuperBlock)
+}
+
 /// Writes free counts, time and state to the superblock's buffer.
 fn write_super(sb: &SuperBlock, state: u16) -> Result<Buffer<'_>> {
     let data = sb.data();
@@ -399,6 +457,23 @@ fn mark_mounted(sb: &SuperBlock) -> Result {
     .sync()
 }
 
+/// `s_last_orphan`: the first inode of the orphan list, or 0.
+pub(super) fn last_orphan(sb: &SuperBlock) -> Result<u32> {
+    let (buffer, off) = buffer(sb)?;
+    let raw: RawSuperBlock = buffer.get(off).or_report(sb, At::SuperBlock)?;
+    Ok(raw.last_orphan.get())
+}
+
+/// Sets it. `SuperData::orphans` is held, unless nobody uses the filesystem yet.
+pub(super) fn set_last_orphan(sb: &SuperBlock, ino: u32) -> Result {
+    update_super(sb, |raw| raw.last_orphan = U32::new(ino)).map(drop)
+}
+
+/// Whether errors were on disk when the filesystem became writable.
+pub(super) fn had_errors(sb: &SuperBlock) -> bool {
+    sb.data().clean_state() & superblock::STATE_ERROR != 0
+}
+
 /// The first file of 2 GiB or more: readers that know no such files must not write here. C: the end of
 /// `ext2_write_inode`.
 pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
@@ -411,18 +486,44 @@ pub(super) fn set_large_file(sb: &SuperBlock) -> Result {
     update_super(sb, |raw| {
         let old = raw.feature_ro_compat.get();
         raw.feature_ro_compat = U32::new(old | features::RO_COMPAT_LARGE_FILE);
-        if raw.rev_level.get() == 0 {
-            // Features exist from revision 1 on. C: `ext2_update_dynamic_rev`.
-            raw.rev_level = U32::new(1);
-            raw.first_ino = U32::new(11);
-            raw.inode_size = U16::new(crate::format::inode::RAW_INODE_SIZE);
-        }
+        have_features(raw);
     })
     .map(drop)
 }
 
+/// The first attribute. C: `ext4_xattr_update_super_block`.
+pub(super) fn set_ext_attr(sb: &SuperBlock) -> Result {
+    let (buffer, off) = buffer(sb)?;
+    let compat: U32 = buffer
+        .get(off.saturating_add(offset_of!(RawSuperBlock, feature_compat)))
+        .or_report(sb, At::SuperBlock)?;
+    drop(buffer);
+    if compat.get() & features::COMPAT_EXT_ATTR != 0 {
+        return Ok(());
+    }
+    update_super(sb, |raw| {
+        let old = raw.feature_compat.get();
+        raw.feature_compat = U32::new(old | features::COMPAT_EXT_ATTR);
+        have_features(raw);
+    })
+    .map(drop)
+}
+
+/// Features exist from revision 1 on. C: `ext2_update_dynamic_rev`.
+fn have_features(raw: &mut RawSuperBlock) {
+    if raw.rev_level.get() == 0 {
+        raw.rev_level = U32::new(1);
+        raw.first_ino = U32::new(11);
+        raw.inode_size = U16::new(crate::format::inode::RAW_INODE_SIZE);
+    }
+}
+
 /// Changes fields of the superblock through a transaction. One at a time: `space` is held.
-fn update_super(sb: &SuperBlock, change: impl FnOnce(&mut RawSuperBlock)) -> Result<Buffer<'_>> {
+pub(super) fn update_super(
+    sb: &SuperBlock,
+    change: impl FnOnce(&mut RawSuperBlock),
+) -> Result<Buffer<'_>> {
+    Notblk::check_alive(sb)?;
     let transaction = Transaction::start(sb);
     let (buffer, off) = buffer(sb)?;
     let _one_at_a_time = sb.data().space.lock();

@@ -94,11 +94,13 @@ impl Freeing<'_, '_> {
     ///
     /// Recurses three levels at most.
     fn subtree(&mut self, ptr: u32, level: u32, base: u64, start: u64, end: u64) -> bool {
-        if self.damaged {
-            return true;
-        }
         let sb = self.inode.sb();
         let geo = &sb.data().geo;
+        let whole =
+            start <= base && base.saturating_add(indirect::span(level, geo.ptrs_bits())) <= end;
+        if self.damaged {
+            return whole;
+        }
         if let Err(corrupt) = geo.check_data_block(ptr) {
             // Nothing there is ours to free; without the pointer the file is sound again.
             error::report(sb, fmt!("inode {}: freeing: {corrupt}", self.inode.ino()));
@@ -124,12 +126,10 @@ impl Freeing<'_, '_> {
                 ),
             );
             // Its blocks are lost until e2fsck; the pointer stays where it may still be wanted.
-            return start <= base;
+            return whole;
         };
         let below = level.saturating_sub(1);
         let span = indirect::span(below, geo.ptrs_bits());
-        let whole =
-            start <= base && base.saturating_add(indirect::span(level, geo.ptrs_bits())) <= end;
         let mut left = false;
         let mut access = self.transaction.write(buffer);
         for index in 0..geo.ptrs_per_block() {

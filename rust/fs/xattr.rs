@@ -1,65 +1,170 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks of extended attributes: as yet only what deleting an inode needs. C: `ext2_xattr_delete_inode` in
-//! `fs/ext2/xattr.c`.
+//! Extended attributes: what system calls ask of them. C: `fs/ext4/xattr.c`, and its handlers in `xattr_user.c`,
+//! `xattr_trusted.c` and `xattr_security.c`.
+//!
+//! An attribute lies in the inode's body where there is room, else in the inode's block ([`body`], [`block`]); where the
+//! one is full, it moves to the other ([`set`]). Blocks that the C driver has let inodes share are honoured: who changes
+//! one gets a copy. Nothing is shared anew.
+
+mod block;
+mod body;
+mod set;
 
 use super::{
-    balloc::{self, Run},
-    error::{self, At, OrReport},
-    Inode, Transaction,
+    error::{At, OrReport},
+    Inode, Notblk, Transaction,
 };
-use crate::format::block::{Block, BlockMut};
+use crate::{
+    format::{
+        corrupt::Corrupt,
+        xattr::{
+            Name, INDEX_POSIX_ACL_ACCESS, INDEX_POSIX_ACL_DEFAULT, INDEX_SECURITY, INDEX_TRUSTED,
+            INDEX_USER, NAME_MAX,
+        },
+    },
+    vfs::{
+        errno::ENODATA,
+        xattr::{Namespace, Operations, Out, When},
+    },
+};
+use block::Block;
+use body::Body;
 use kernel::prelude::*;
-use zerocopy::little_endian::U32;
 
-/// `h_magic`
-const MAGIC: u32 = 0xEA02_0000;
-/// Where `h_refcount` stands: the inodes that share the block.
-const OFF_REFCOUNT: usize = 4;
+pub(super) use block::release_block;
+pub(super) use body::check as check_body;
+pub(super) use set::set_in_transaction;
 
-/// Takes an inode's reference to its block of attributes away; the last one frees the block.
-pub(super) fn release_block(transaction: &Transaction<'_>, inode: &Inode) {
-    let block = core::mem::take(&mut inode.data().disk.lock().file_acl);
-    if block == 0 {
-        return;
-    }
-    if let Err(e) = try_release(transaction, inode, block) {
-        pr_err!(
-            "({}): inode {}: attribute block {block} not freed: {e:?}\n",
-            inode.sb().id(),
-            inode.ino()
-        );
-    }
-    let sectors = inode.sb().data().geo.block_size() / 512;
-    inode.add_sectors(-i64::from(sectors));
+/// What [`super::inode::InodeData::xattr`] protects: this, the attributes in the body and in the block, and the inode's
+/// reference to that block (`DiskFields::file_acl`, which the writing of the inode reads too). Of a block that is shared,
+/// its reference count is under `SuperData::space`, and the rest does not change.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    /// There are attributes in the body. C: `EXT4_STATE_XATTR`.
+    pub(super) in_body: bool,
 }
 
-fn try_release(transaction: &Transaction<'_>, inode: &Inode, block: u32) -> Result {
-    let sb = inode.sb();
-    let at = At::Attributes(inode.ino(), block);
-    let buffer = sb.bread(block)?;
-    // Two inodes that share the block may be deleted at the same time: one after the other here.
-    let space = sb.data().space.lock();
-    let magic: U32 = buffer.get(0).or_report(sb, at)?;
-    let count: U32 = buffer.get(OFF_REFCOUNT).or_report(sb, at)?;
-    if magic.get() != MAGIC || count.get() == 0 {
-        return Err(error::report(sb, fmt!("{}: bad header", at)));
+impl Operations for Notblk {
+    fn get_xattr(inode: &Inode, namespace: Namespace, name: &[u8], out: &mut Out<'_>) -> Result {
+        read(inode, name_in(namespace, name), |value| out.put(value))
     }
-    if count.get() > 1 {
-        let mut access = transaction.write(buffer);
-        access
-            .put(OFF_REFCOUNT, &U32::new(count.get() - 1))
-            .or_report(sb, at)?;
-        access.dirty();
+
+    fn set_xattr(
+        inode: &Inode,
+        namespace: Namespace,
+        name: &[u8],
+        value: Option<&[u8]>,
+        when: When,
+    ) -> Result {
+        set(inode, name_in(namespace, name), value, when)
+    }
+
+    fn list_xattr(inode: &Inode, out: &mut Out<'_>) -> Result {
+        let attributes = inode.data().xattr.lock();
+        if let Some(body) = Body::open_used(inode, &attributes)? {
+            for entry in body.area.entries() {
+                list_one(body.area.name(&entry), out)?;
+            }
+        }
+        if let Some(block) = Block::open(inode)? {
+            for entry in block.area.entries() {
+                list_one(block.area.name(&entry), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn init_security(inode: &Inode, name: &[u8], value: &[u8]) -> Result {
+        let transaction = Transaction::start(inode.sb());
+        let name = name_in(Namespace::Security, name);
+        set_in_transaction(&transaction, inode, name, Some(value), When::NEW)
+    }
+}
+
+/// As the disk has it.
+fn name_in(namespace: Namespace, rest: &[u8]) -> Name<'_> {
+    let index = match namespace {
+        Namespace::User => INDEX_USER,
+        Namespace::Trusted => INDEX_TRUSTED,
+        Namespace::Security => INDEX_SECURITY,
+    };
+    Name { index, rest }
+}
+
+/// Puts one whole name into a list, if the caller may see it. Namespaces that nobody can ask for are not listed. C:
+/// `ext4_xattr_list_entries`.
+fn list_one(name: Name<'_>, out: &mut Out<'_>) -> Result {
+    let namespace = match name.index {
+        INDEX_USER => Namespace::User,
+        INDEX_TRUSTED => Namespace::Trusted,
+        INDEX_SECURITY => Namespace::Security,
+        INDEX_POSIX_ACL_ACCESS | INDEX_POSIX_ACL_DEFAULT => {
+            out.put(if name.index == INDEX_POSIX_ACL_ACCESS {
+                b"system.posix_acl_access"
+            } else {
+                b"system.posix_acl_default"
+            })?;
+            out.put(name.rest)?;
+            return out.put(b"\0");
+        }
+        _ => return Ok(()),
+    };
+    if !namespace.may_list() {
         return Ok(());
     }
-    drop(space);
-    transaction.forget(buffer);
-    balloc::free(
-        transaction,
-        Run {
-            start: block,
-            count: 1,
-        },
-    )
+    out.put(namespace.prefix().to_bytes())?;
+    out.put(name.rest)?;
+    out.put(b"\0")
+}
+
+/// Finds an attribute and hands its value to `with`, under the lock. C: `ext4_xattr_get`.
+///
+/// # Errors
+///
+/// `ENODATA`; `ERANGE` for a name that cannot be; what `with` says.
+pub(super) fn read<R>(
+    inode: &Inode,
+    name: Name<'_>,
+    with: impl FnOnce(&[u8]) -> Result<R>,
+) -> Result<R> {
+    check_name(name)?;
+    let attributes = inode.data().xattr.lock();
+    if let Some(body) = Body::open_used(inode, &attributes)? {
+        if let Some(entry) = body.area.find(name) {
+            return with(body.area.value(&entry));
+        }
+    }
+    if let Some(block) = Block::open(inode)? {
+        if let Some(entry) = block.area.find(name) {
+            return with(block.area.value(&entry));
+        }
+    }
+    Err(ENODATA)
+}
+
+/// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.
+pub(super) fn set(inode: &Inode, name: Name<'_>, value: Option<&[u8]>, when: When) -> Result {
+    let transaction = Transaction::start(inode.sb());
+    set_in_transaction(&transaction, inode, name, value, when)?;
+    if inode.is_sync() || (inode.is_dir() && inode.is_dirsync()) {
+        inode.sync_metadata()?;
+    }
+    Ok(())
+}
+
+fn check_name(name: Name<'_>) -> Result {
+    if name.rest.len() > NAME_MAX {
+        return Err(ERANGE);
+    }
+    Ok(())
+}
+
+/// Damage in an inode's block, or in its body.
+fn report<T>(found: Result<T, Corrupt>, inode: &Inode, block: Option<u32>) -> Result<T> {
+    let at = match block {
+        Some(block) => At::Attributes(inode.ino(), block),
+        None => At::Inode(inode.ino()),
+    };
+    found.or_report(inode.sb(), at)
 }

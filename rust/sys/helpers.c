@@ -3,6 +3,10 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
+#include <linux/blkdev.h>
+#include <linux/compat.h>
+#include <linux/freezer.h>
+#include <linux/sched/signal.h>
 #include <linux/lockdep.h>
 
 #include "helpers.h"
@@ -27,14 +31,54 @@ void notblk_memset(void *dst, int byte, size_t n)
 	memset(dst, byte, n);
 }
 
-void __noreturn notblk_panic(void)
-{
-	panic("notblk: damaged filesystem, and errors=panic\n");
-}
-
 bool notblk_capable_resource(void)
 {
 	return capable(CAP_SYS_RESOURCE);
+}
+
+bool notblk_capable_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+unsigned long notblk_compat_ptr(u32 address)
+{
+	return (unsigned long)compat_ptr(address);
+}
+
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb)
+{
+	return bdev_dma_alignment(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb)
+{
+	return bdev_logical_block_size(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb)
+{
+	return bdev_max_discard_sectors(sb->s_bdev);
+}
+
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb)
+{
+	return bdev_discard_granularity(sb->s_bdev);
+}
+
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count)
+{
+	return sb_issue_discard(sb, block, count, GFP_NOFS, 0);
+}
+
+bool notblk_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+bool notblk_freezing(void)
+{
+	return freezing(current);
 }
 
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
@@ -297,6 +341,11 @@ bool notblk_inode_is_new(struct inode *inode)
 	return inode_state_read_once(inode) & I_NEW;
 }
 
+bool notblk_inode_is_linkable(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_LINKABLE;
+}
+
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode)
 {
@@ -337,6 +386,11 @@ u64 notblk_bdev_nr_bytes(struct super_block *sb)
 	return bdev_nr_bytes(sb->s_bdev);
 }
 
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb)
+{
+	super_set_sysfs_name_bdev(sb);
+}
+
 u32 notblk_mkdev(u32 major, u32 minor)
 {
 	return MKDEV(major, minor);
@@ -362,9 +416,29 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc)
 	return wbc->sync_mode == WB_SYNC_ALL && !wbc->for_sync;
 }
 
+u32 notblk_major(dev_t dev)
+{
+	return MAJOR(dev);
+}
+
+u32 notblk_minor(dev_t dev)
+{
+	return MINOR(dev);
+}
+
+void notblk_set_delayed_kfree(struct delayed_call *done, void *memory)
+{
+	set_delayed_call(done, kfree_link, memory);
+}
+
 struct inode *notblk_d_inode(const struct dentry *dentry)
 {
 	return d_inode(dentry);
+}
+
+const struct qstr *notblk_d_qstr(const struct dentry *dentry)
+{
+	return &dentry->d_name;
 }
 
 const char *notblk_d_name(const struct dentry *dentry, u32 *len)
@@ -378,9 +452,68 @@ bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 	return dir_emit(ctx, name, namelen, ino, type);
 }
 
+void notblk_posix_acl_release(struct posix_acl *acl)
+{
+	posix_acl_release(acl);
+}
+
+u32 notblk_posix_acl_count(const struct posix_acl *acl)
+{
+	return acl->a_count;
+}
+
+void notblk_posix_acl_get_entry(const struct posix_acl *acl, u32 i, u16 *tag, u16 *perm, u32 *id)
+{
+	const struct posix_acl_entry *entry = &acl->a_entries[i];
+
+	*tag = entry->e_tag;
+	*perm = entry->e_perm;
+	switch (entry->e_tag) {
+	case ACL_USER:
+		*id = from_kuid(&init_user_ns, entry->e_uid);
+		break;
+	case ACL_GROUP:
+		*id = from_kgid(&init_user_ns, entry->e_gid);
+		break;
+	default:
+		*id = 0;
+	}
+}
+
+void notblk_posix_acl_set_entry(struct posix_acl *acl, u32 i, u16 tag, u16 perm, u32 id)
+{
+	struct posix_acl_entry *entry = &acl->a_entries[i];
+
+	entry->e_tag = tag;
+	entry->e_perm = perm;
+	switch (tag) {
+	case ACL_GROUP:
+		entry->e_gid = make_kgid(&init_user_ns, id);
+		break;
+	default:
+		entry->e_uid = tag == ACL_USER ? make_kuid(&init_user_ns, id) : INVALID_UID;
+	}
+}
+
+int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, const struct qstr *qstr,
+					int (*initxattrs)(struct inode *, const struct xattr *, void *))
+{
+	return security_inode_init_security(inode, dir, qstr, initxattrs, NULL);
+}
+
 struct inode *notblk_file_inode(const struct file *file)
 {
 	return file_inode(file);
+}
+
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file)
+{
+	return file_mnt_idmap(file);
+}
+
+struct dentry *notblk_file_dentry(const struct file *file)
+{
+	return file->f_path.dentry;
 }
 
 void notblk_file_accessed(struct file *file)
@@ -412,6 +545,11 @@ void notblk_folio_unlock_put(struct folio *folio)
 {
 	folio_unlock(folio);
 	folio_put(folio);
+}
+
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index)
+{
+	return filemap_lock_folio(mapping, index);
 }
 
 bool notblk_is_err(const void *ptr)

@@ -12,7 +12,10 @@
 #include <linux/iomap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
+#include <linux/security.h>
 #include <linux/writeback.h>
+#include <linux/xattr.h>
 
 /* Module parameter alias=, or NULL. */
 const char *notblk_alias(void);
@@ -21,11 +24,12 @@ const char *notblk_alias(void);
 void notblk_memcpy(void *dst, const void *src, size_t n);
 void notblk_memset(void *dst, int byte, size_t n);
 
-/* linux/panic.h */
-void __noreturn notblk_panic(void);
-
 /* linux/capability.h */
 bool notblk_capable_resource(void);
+bool notblk_capable_admin(void);
+
+/* linux/compat.h */
+unsigned long notblk_compat_ptr(u32 address);
 
 /* linux/buffer_head.h */
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
@@ -39,6 +43,17 @@ bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
+
+/* linux/blkdev.h */
+unsigned int notblk_bdev_dma_alignment(struct super_block *sb);
+unsigned int notblk_bdev_logical_block_size(struct super_block *sb);
+unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb);
+unsigned int notblk_bdev_discard_granularity(struct super_block *sb);
+int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count);
+
+/* linux/sched/signal.h, linux/freezer.h: the calling task */
+bool notblk_fatal_signal_pending(void);
+bool notblk_freezing(void);
 
 /* linux/slab.h, linux/fs.h: the inode cache */
 struct kmem_cache *notblk_inode_cache_create(const char *name, unsigned int size, void (*ctor)(void *));
@@ -83,6 +98,7 @@ void notblk_inode_touch_mctime(struct inode *inode);
 u64 notblk_i_blocks_read(struct inode *inode);
 void notblk_inode_add_sectors(struct inode *inode, s64 sectors);
 bool notblk_inode_is_new(struct inode *inode);
+bool notblk_inode_is_linkable(struct inode *inode);
 #ifdef NOTBLK_HAS_SYNC_INODE_METADATA
 void notblk_set_inode_metadata_writeback(struct inode *inode);
 #endif
@@ -92,7 +108,10 @@ bool notblk_is_sync(struct inode *inode);
 bool notblk_is_dirsync(struct inode *inode);
 bool notblk_sb_rdonly(const struct super_block *sb);
 u64 notblk_bdev_nr_bytes(struct super_block *sb);
+void notblk_super_set_sysfs_name_bdev(struct super_block *sb);
 u32 notblk_mkdev(u32 major, u32 minor);
+u32 notblk_major(dev_t dev);
+u32 notblk_minor(dev_t dev);
 u32 notblk_imajor(const struct inode *inode);
 u32 notblk_iminor(const struct inode *inode);
 void notblk_mapping_set_large_folios(struct address_space *mapping);
@@ -100,11 +119,25 @@ bool notblk_wbc_waits_for_inode(const struct writeback_control *wbc);
 
 /* linux/fs.h, linux/dcache.h: directories and names */
 struct inode *notblk_d_inode(const struct dentry *dentry);
+const struct qstr *notblk_d_qstr(const struct dentry *dentry);
 const char *notblk_d_name(const struct dentry *dentry, u32 *len);
+void notblk_set_delayed_kfree(struct delayed_call *done, void *memory);
 bool notblk_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino, unsigned int type);
+
+/* linux/posix_acl.h: entries by their number; ids are those of the initial user namespace */
+void notblk_posix_acl_release(struct posix_acl *acl);
+u32 notblk_posix_acl_count(const struct posix_acl *acl);
+void notblk_posix_acl_get_entry(const struct posix_acl *acl, u32 i, u16 *tag, u16 *perm, u32 *id);
+void notblk_posix_acl_set_entry(struct posix_acl *acl, u32 i, u16 tag, u16 perm, u32 id);
+
+/* linux/security.h */
+int notblk_security_inode_init_security(struct inode *inode, struct inode *dir, const struct qstr *qstr,
+					int (*initxattrs)(struct inode *, const struct xattr *, void *));
 
 /* linux/uio.h, linux/fs.h: requests */
 struct inode *notblk_file_inode(const struct file *file);
+struct dentry *notblk_file_dentry(const struct file *file);
+struct mnt_idmap *notblk_file_mnt_idmap(const struct file *file);
 void notblk_file_accessed(struct file *file);
 ssize_t notblk_generic_write_sync(struct kiocb *iocb, ssize_t count);
 size_t notblk_iov_iter_count(const struct iov_iter *iter);
@@ -113,6 +146,7 @@ size_t notblk_iov_iter_count(const struct iov_iter *iter);
 u64 notblk_folio_pos(const struct folio *folio);
 size_t notblk_folio_size(const struct folio *folio);
 void notblk_folio_unlock_put(struct folio *folio);
+struct folio *notblk_filemap_lock_folio(struct address_space *mapping, pgoff_t index);
 bool notblk_is_err(const void *ptr);
 
 /* linux/iomap.h */

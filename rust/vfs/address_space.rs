@@ -7,7 +7,7 @@
 use super::{
     iomap::{Mapping, Table as IomapTable},
     locked::InvalidateLock,
-    to_loff, to_result, Exclusive, FileSystem, Inode, Locked,
+    report, to_loff, to_result, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -62,6 +62,53 @@ impl<T: FileSystem> Locked<T, Exclusive> {
         unsafe { bindings::truncate_pagecache(self.as_raw(), to_loff(size)) };
     }
 
+    /// Drops what the page cache has of `[start, end)`: whole pages go, parts of pages are zeroed. C:
+    /// `ext4_truncate_page_cache_block_range`.
+    ///
+    /// A page that loses some of its blocks can be written by mmap without anybody being asked, until it faults again: at
+    /// both ends such pages are made read-only.
+    pub(crate) fn truncate_pagecache_range(
+        &self,
+        _lock: &InvalidateLock<'_, T>,
+        start: u64,
+        end: u64,
+    ) {
+        if start >= end {
+            return;
+        }
+        let page_of = |pos: u64| pos >> PAGE_SHIFT;
+        if (start | end) & ((1 << PAGE_SHIFT) - 1) != 0 {
+            self.write_protect(page_of(start));
+            self.write_protect(page_of(end));
+        }
+        // SAFETY: valid; i_rwsem is held exclusively, and the invalidate_lock.
+        unsafe {
+            bindings::truncate_pagecache_range(
+                self.as_raw(),
+                to_loff(start),
+                to_loff(end.saturating_sub(1)),
+            );
+        }
+    }
+
+    /// Makes a cached page read-only wherever it is mapped: the next write to it faults. C: `ext4_truncate_folio`.
+    fn write_protect(&self, page: u64) {
+        // CAST: page numbers are as wide as addresses.
+        // SAFETY: the mapping is valid with its inode. Answers a locked folio with a reference, or an errno.
+        let folio = unsafe { bindings::notblk_filemap_lock_folio(self.mapping(), page as usize) };
+        // SAFETY: only looks at the value.
+        if unsafe { bindings::notblk_is_err(folio.cast()) } {
+            return;
+        }
+        // SAFETY: locked and ours. What was dirty in a page table only is dirty in the folio now.
+        unsafe {
+            if bindings::folio_mkclean(folio) != 0 {
+                bindings::folio_mark_dirty(folio);
+            }
+            bindings::notblk_folio_unlock_put(folio);
+        }
+    }
+
     /// Whether the file may have this size: limits of process and filesystem, swap files. C: `inode_newsize_ok`.
     pub(crate) fn newsize_ok(&self, size: u64) -> Result {
         // SAFETY: valid; i_rwsem is held exclusively.
@@ -85,6 +132,8 @@ impl<T: FileSystem> Table<T> {
         ops.is_partially_uptodate = Some(bindings::iomap_is_partially_uptodate);
         ops.migrate_folio = Some(bindings::filemap_migrate_folio);
         ops.error_remove_folio = Some(bindings::generic_error_remove_folio);
+        ops.bmap = Some(report::Table::<T>::bmap);
+        ops.swap_activate = Some(report::Table::<T>::swap_activate);
         ops
     };
 
@@ -120,7 +169,11 @@ impl<T: FileSystem> Table<T> {
         mapping: *mut bindings::address_space,
         wbc: *mut bindings::writeback_control,
     ) -> c_int {
-        // SAFETY: plain C data, for which zero is the initial state; `host` is the mapping's inode.
+        // SAFETY: by the contract; `host` is the mapping's inode.
+        if let Err(e) = T::check_alive(unsafe { Inode::<T>::from_raw((*mapping).host) }.sb()) {
+            return e.to_errno();
+        }
+        // SAFETY: plain C data, for which zero is the initial state.
         let mut wpc: bindings::iomap_writepage_ctx = unsafe { core::mem::zeroed() };
         // SAFETY: by the contract.
         wpc.inode = unsafe { (*mapping).host };

@@ -7,7 +7,10 @@
 //! Dentries stay here. The filesystem sees a directory whose `i_rwsem` is held, a name (valid during the call, since
 //! that lock keeps the dentry from moving), and inodes.
 
-use super::{file, inode::New, inode_sync, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared};
+use super::{
+    acl, file, fileattr, inode::New, ioctl, report, shutdown, to_result, xattr, Exclusive,
+    FileSystem, Inode, InodeRef, Locked, Shared,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr, slice};
 use kernel::{error::from_result, prelude::*};
@@ -16,12 +19,39 @@ use kernel::{error::from_result, prelude::*};
 pub(crate) struct Creation<'a> {
     idmap: *mut bindings::mnt_idmap,
     mode: u16,
+    qstr: *const bindings::qstr,
     _call: PhantomData<&'a ()>,
 }
 
 impl Creation<'_> {
+    /// # Safety
+    ///
+    /// `idmap` is valid as long as this lives, and so is the name of `dentry`, which may be NULL: for an inode without one.
+    unsafe fn new(
+        idmap: *mut bindings::mnt_idmap,
+        mode: u16,
+        dentry: *mut bindings::dentry,
+    ) -> Self {
+        Self {
+            idmap,
+            mode,
+            qstr: if dentry.is_null() {
+                ptr::null()
+            } else {
+                // SAFETY: by the contract.
+                unsafe { bindings::notblk_d_qstr(dentry) }
+            },
+            _call: PhantomData,
+        }
+    }
+
     pub(super) fn idmap(&self) -> *mut bindings::mnt_idmap {
         self.idmap
+    }
+
+    /// The name, for security modules: valid while the inode is made; or NULL.
+    pub(super) fn qstr(&self) -> *const bindings::qstr {
+        self.qstr
     }
 
     /// `i_mode` asked for, file type included.
@@ -67,7 +97,32 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Gives `inode` another name. C: `link`.
+    /// Makes a symbolic link to `target`, which has no zero byte. C: `symlink`.
+    fn symlink<'a>(
+        dir: &'a Locked<Self, Exclusive>,
+        name: &[u8],
+        target: &[u8],
+        creation: &Creation<'_>,
+    ) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
+    /// Makes a device node with this major and minor number, a FIFO or a socket. C: `mknod`.
+    fn mknod<'a>(
+        dir: &'a Locked<Self, Exclusive>,
+        name: &[u8],
+        creation: &Creation<'_>,
+        device: (u32, u32),
+    ) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
+    /// Makes a regular file without a name, and without links; `i_rwsem` of `dir` is not held. C: `tmpfile`.
+    fn tmpfile<'a>(dir: &'a Inode<Self>, creation: &Creation<'_>) -> Result<New<'a, Self>>
+    where
+        Self: FileSystem;
+
+    /// Gives `inode` another name, or the first one to what [`Operations::tmpfile`] made. C: `link`.
     fn link(dir: &Locked<Self, Exclusive>, name: &[u8], inode: &Locked<Self, Exclusive>) -> Result
     where
         Self: FileSystem;
@@ -86,13 +141,24 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Moves `inode` from one name to another, over `target` if there is one. VFS has dealt with
-    /// `RENAME_NOREPLACE`; other flags do not come here. C: `rename`.
+    /// Moves `inode` from one name to another, over `target` if there is one. With `whiteout` a device node made by it takes
+    /// the old name (`RENAME_WHITEOUT`). VFS has dealt with `RENAME_NOREPLACE`. C: `rename`.
     fn rename(
         from: &RenameSide<'_, Self>,
         to: &RenameSide<'_, Self>,
         inode: &Inode<Self>,
         target: Option<&Inode<Self>>,
+        whiteout: Option<&Creation<'_>>,
+    ) -> Result
+    where
+        Self: FileSystem;
+
+    /// Gives `inode` the name of `other`, and the reverse (`RENAME_EXCHANGE`). C: `rename`.
+    fn exchange(
+        from: &RenameSide<'_, Self>,
+        to: &RenameSide<'_, Self>,
+        inode: &Inode<Self>,
+        other: &Inode<Self>,
     ) -> Result
     where
         Self: FileSystem;
@@ -163,10 +229,19 @@ impl<T: FileSystem> Table<T> {
         ops.create = Some(Self::create);
         ops.link = Some(Self::link);
         ops.unlink = Some(Self::unlink);
+        ops.symlink = Some(Self::symlink);
+        ops.mknod = Some(Self::mknod);
+        ops.tmpfile = Some(Self::tmpfile);
         ops.mkdir = Some(Self::mkdir);
         ops.rmdir = Some(Self::rmdir);
         ops.rename = Some(Self::rename);
         ops.setattr = Some(file::Table::<T>::setattr);
+        ops.listxattr = Some(xattr::Table::<T>::listxattr);
+        acl::Table::<T>::add_to(&mut ops);
+        ops.getattr = Some(fileattr::Table::<T>::getattr);
+        ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops.fileattr_get = Some(fileattr::Table::<T>::fileattr_get);
+        ops.fileattr_set = Some(fileattr::Table::<T>::fileattr_set);
         ops
     };
 
@@ -176,7 +251,9 @@ impl<T: FileSystem> Table<T> {
         ops.llseek = Some(bindings::generic_file_llseek);
         ops.read = Some(bindings::generic_read_dir);
         ops.iterate_shared = Some(Self::iterate_shared);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
+        ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
+        ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
+        ops.fsync = Some(shutdown::Table::<T>::fsync);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -237,11 +314,8 @@ impl<T: FileSystem> Table<T> {
             let new = T::create(
                 dir,
                 name,
-                &Creation {
-                    idmap,
-                    mode,
-                    _call: PhantomData,
-                },
+                // SAFETY: by the contract.
+                &unsafe { Creation::new(idmap, mode, dentry) },
             )?;
             // SAFETY: takes the reference; the inode is `I_NEW`, as this function wants it.
             unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
@@ -265,11 +339,8 @@ impl<T: FileSystem> Table<T> {
         match T::mkdir(
             dir,
             name,
-            &Creation {
-                idmap,
-                mode,
-                _call: PhantomData,
-            },
+            // SAFETY: by the contract.
+            &unsafe { Creation::new(idmap, mode, dentry) },
         ) {
             Ok(new) => {
                 // SAFETY: as in `create`.
@@ -278,6 +349,86 @@ impl<T: FileSystem> Table<T> {
             }
             Err(e) => e.to_ptr(),
         }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `symlink`: as for `create`, and `target` is a C string.
+    unsafe extern "C" fn symlink(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        target: *const c_char,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let (dir, name, target) = unsafe {
+                (
+                    Self::locked::<Exclusive>(dir),
+                    Self::name(dentry),
+                    CStr::from_char_ptr(target),
+                )
+            };
+            // S_IFLNK, and all may follow it.
+            // SAFETY: by the contract.
+            let creation = unsafe { Creation::new(idmap, 0o120777, dentry) };
+            let new = T::symlink(dir, name, target.to_bytes(), &creation)?;
+            // SAFETY: as in `create`.
+            unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `mknod`, as for `create`.
+    unsafe extern "C" fn mknod(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        dentry: *mut bindings::dentry,
+        mode: bindings::umode_t,
+        dev: bindings::dev_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let (dir, name) = unsafe { (Self::locked::<Exclusive>(dir), Self::name(dentry)) };
+            // SAFETY: always.
+            let device = unsafe { (bindings::notblk_major(dev), bindings::notblk_minor(dev)) };
+            // SAFETY: by the contract.
+            let creation = unsafe { Creation::new(idmap, mode, dentry) };
+            let new = T::mknod(dir, name, &creation, device)?;
+            // SAFETY: as in `create`.
+            unsafe { bindings::d_instantiate_new(dentry, new.into_raw()) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `tmpfile`: `file` is being opened, and has a negative dentry of its own.
+    unsafe extern "C" fn tmpfile(
+        idmap: *mut bindings::mnt_idmap,
+        dir: *mut bindings::inode,
+        file: *mut bindings::file,
+        mode: bindings::umode_t,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract.
+            let dir = unsafe { Inode::<T>::from_raw(dir) };
+            // SAFETY: by the contract; it has no name yet.
+            let creation = unsafe { Creation::new(idmap, mode, ptr::null_mut()) };
+            let inode = T::tmpfile(dir, &creation)?.into_raw();
+            // As `d_tmpfile`, which would take away a link that the inode does not have.
+            // SAFETY: by the contract; `d_instantiate` takes the reference, and the dentry keeps the inode.
+            unsafe {
+                let dentry = bindings::notblk_file_dentry(file);
+                bindings::d_mark_tmpfile(file, inode);
+                bindings::d_instantiate(dentry, inode);
+                bindings::unlock_new_inode(inode);
+                to_result(bindings::finish_open(file, dentry, None))?;
+            }
+            Ok(0)
+        })
     }
 
     /// # Safety
@@ -297,6 +448,7 @@ impl<T: FileSystem> Table<T> {
                     bindings::notblk_d_inode(old),
                 )
             };
+            T::check_alive(dir.sb())?;
             // SAFETY: by the contract.
             T::link(dir, name, unsafe { Self::locked(raw) })?;
             // SAFETY: `d_instantiate` takes the new reference.
@@ -316,6 +468,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::unlink(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -330,6 +483,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe {
                 let victim = Self::locked(bindings::notblk_d_inode(dentry));
+                T::check_alive(Inode::from_raw(dir).sb())?;
                 T::rmdir(Self::locked(dir), Self::name(dentry), victim)?;
             }
             Ok(0)
@@ -340,7 +494,7 @@ impl<T: FileSystem> Table<T> {
     ///
     /// C's contract for `rename`: both directories' `i_rwsem` are held exclusively, both dentries are theirs.
     unsafe extern "C" fn rename(
-        _idmap: *mut bindings::mnt_idmap,
+        idmap: *mut bindings::mnt_idmap,
         old_dir: *mut bindings::inode,
         old_dentry: *mut bindings::dentry,
         new_dir: *mut bindings::inode,
@@ -348,7 +502,9 @@ impl<T: FileSystem> Table<T> {
         flags: c_uint,
     ) -> c_int {
         from_result(|| {
-            if flags & !bindings::RENAME_NOREPLACE != 0 {
+            let known =
+                bindings::RENAME_NOREPLACE | bindings::RENAME_EXCHANGE | bindings::RENAME_WHITEOUT;
+            if flags & !known != 0 {
                 return Err(EINVAL);
             }
             // SAFETY: by the contract.
@@ -364,7 +520,15 @@ impl<T: FileSystem> Table<T> {
                 let inode = Inode::from_raw(bindings::notblk_d_inode(old_dentry));
                 let target = bindings::notblk_d_inode(new_dentry);
                 let target = (!target.is_null()).then(|| Inode::from_raw(target));
-                T::rename(&from, &to, inode, target)?;
+                T::check_alive(inode.sb())?;
+                if flags & bindings::RENAME_EXCHANGE != 0 {
+                    T::exchange(&from, &to, inode, target.ok_or(ENOENT)?)?;
+                } else {
+                    // S_IFCHR, and WHITEOUT_MODE, which is 0.
+                    let whiteout = Creation::new(idmap, 0o020000, old_dentry);
+                    let whiteout = (flags & bindings::RENAME_WHITEOUT != 0).then_some(&whiteout);
+                    T::rename(&from, &to, inode, target, whiteout)?;
+                }
             }
             Ok(0)
         })

@@ -6,10 +6,12 @@
 //! that is a constant. Whoever needs one takes it from here.
 
 #[cfg(notblk_has_errno_names)]
-pub(crate) use kernel::error::code::{ENAMETOOLONG, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN};
+pub(crate) use kernel::error::code::{
+    ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN,
+};
 
 #[cfg(not(notblk_has_errno_names))]
-pub(crate) use own::{ENAMETOOLONG, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN};
+pub(crate) use own::{ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN};
 
 #[cfg(not(notblk_has_errno_names))]
 mod own {
@@ -33,6 +35,7 @@ mod own {
     }
 
     pub(crate) const ENAMETOOLONG: Error = error(bindings::ENAMETOOLONG);
+    pub(crate) const ENODATA: Error = error(bindings::ENODATA);
     pub(crate) const ENOTEMPTY: Error = error(bindings::ENOTEMPTY);
     pub(crate) const EOPNOTSUPP: Error = error(bindings::EOPNOTSUPP);
     pub(crate) const ESTALE: Error = error(bindings::ESTALE);

@@ -5,10 +5,11 @@
 //! C: `include/linux/fs.h`; `fs/ext2/file.c` for the use.
 
 use super::{
+    acl,
     dio::Completion,
-    inode_sync, iomap,
+    fallocate, fileattr, ioctl, iomap,
     kiocb::{Io, Read, Request, Write},
-    to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+    report, shutdown, symlink, to_pos, to_result, xattr, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
@@ -42,15 +43,27 @@ pub(crate) trait Operations: Sized {
 pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
-    pub(super) const INODE_OPS: bindings::inode_operations = Self::inode_ops(None);
+    pub(super) const INODE_OPS: bindings::inode_operations = {
+        let mut ops = Self::with_acls();
+        ops.fiemap = Some(report::Table::<T>::fiemap);
+        ops.fileattr_get = Some(fileattr::Table::<T>::fileattr_get);
+        ops.fileattr_set = Some(fileattr::Table::<T>::fileattr_set);
+        ops
+    };
 
-    pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::inode_ops(None);
+    pub(super) const SPECIAL_OPS: bindings::inode_operations = Self::with_acls();
 
-    pub(super) const PAGE_SYMLINK_OPS: bindings::inode_operations =
-        Self::inode_ops(Some(bindings::page_get_link));
+    pub(super) const SYMLINK_OPS: bindings::inode_operations =
+        Self::inode_ops(Some(symlink::Table::<T>::get_link));
 
     pub(super) const FAST_SYMLINK_OPS: bindings::inode_operations =
         Self::inode_ops(Some(bindings::simple_get_link));
+
+    const fn with_acls() -> bindings::inode_operations {
+        let mut ops = Self::inode_ops(None);
+        acl::Table::<T>::add_to(&mut ops);
+        ops
+    }
 
     const fn inode_ops(
         get_link: Option<
@@ -64,23 +77,29 @@ impl<T: FileSystem> Table<T> {
         // SAFETY: all fields are optional function pointers, for which zero is `None`.
         let mut ops: bindings::inode_operations = unsafe { core::mem::zeroed() };
         ops.setattr = Some(Self::setattr);
+        ops.getattr = Some(fileattr::Table::<T>::getattr);
         ops.get_link = get_link;
+        ops.listxattr = Some(xattr::Table::<T>::listxattr);
         ops
     }
 
     pub(super) const FILE_OPS: bindings::file_operations = {
         // SAFETY: all fields are optional pointers or integers, for which zero is good.
         let mut ops: bindings::file_operations = unsafe { core::mem::zeroed() };
-        ops.fop_flags =
-            bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE | bindings::NOTBLK_FOP_BUFFER_RASYNC;
-        ops.llseek = Some(bindings::generic_file_llseek);
+        ops.fop_flags = bindings::NOTBLK_FOP_DIO_PARALLEL_WRITE
+            | bindings::NOTBLK_FOP_BUFFER_RASYNC
+            | bindings::NOTBLK_FOP_DONTCACHE;
+        ops.llseek = Some(report::Table::<T>::llseek);
         ops.read_iter = Some(Self::read_iter);
         ops.write_iter = Some(Self::write_iter);
-        ops.mmap_prepare = Some(Self::mmap_prepare);
-        ops.open = Some(Self::open);
-        ops.fsync = Some(inode_sync::Table::<T>::FSYNC);
-        ops.splice_read = Some(bindings::filemap_splice_read);
+        ops.mmap_prepare = Some(shutdown::Table::<T>::mmap_prepare);
+        ops.open = Some(shutdown::Table::<T>::open);
+        ops.fsync = Some(shutdown::Table::<T>::fsync);
+        ops.splice_read = Some(shutdown::Table::<T>::splice_read);
         ops.splice_write = Some(bindings::iter_file_splice_write);
+        ops.unlocked_ioctl = Some(ioctl::Table::<T>::unlocked_ioctl);
+        ops.compat_ioctl = Some(ioctl::Table::<T>::compat_ioctl);
+        ops.fallocate = Some(fallocate::Table::<T>::fallocate);
         ops.setlease = Some(bindings::generic_setlease);
         ops
     };
@@ -97,7 +116,10 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `open`.
-    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    pub(super) unsafe extern "C" fn open(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
         // SAFETY: the file is being opened: nobody else has it yet.
         unsafe {
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
@@ -130,7 +152,7 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `mmap_prepare`.
-    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+    pub(super) unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: by the contract; the description is the caller's own.
         unsafe {
             bindings::notblk_file_accessed((*desc).file);
@@ -149,6 +171,10 @@ impl<T: FileSystem> Table<T> {
         unsafe {
             let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
             let inode = Inode::<T>::from_raw(bindings::notblk_file_inode(file));
+            if inode.is_immutable() {
+                // It has become so since the file was mapped.
+                return bindings::NOTBLK_VM_FAULT_SIGBUS;
+            }
             let sb = inode.sb().as_raw();
             bindings::notblk_sb_start_pagefault(sb);
             bindings::file_update_time(file);
@@ -172,6 +198,8 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
+            T::check_alive(unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) }.sb())?;
+            // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.
             let (inode, valid, size) = unsafe {
@@ -191,6 +219,10 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };
             inode.mark_dirty();
+            if valid & bindings::ATTR_MODE != 0 {
+                // SAFETY: by the contract.
+                unsafe { acl::Table::<T>::chmod(idmap, dentry, inode.mode()) }?;
+            }
             Ok(0)
         })
     }

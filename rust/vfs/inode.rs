@@ -79,7 +79,7 @@ pub(crate) struct Fields {
 
 /// VFS's inode flags that the format keeps (`S_SYNC`, …).
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Flags(u32);
+pub(crate) struct Flags(pub(super) u32);
 
 impl Flags {
     /// `S_SYNC`
@@ -109,8 +109,8 @@ pub(crate) enum Kind<'a> {
     Regular,
     /// Directory.
     Directory,
-    /// Symbolic link whose target lies in a data block.
-    PageSymlink,
+    /// Symbolic link whose target lies in a block.
+    Symlink,
     /// Symbolic link with its target in the inode.
     FastSymlink(&'a [u8]),
     /// Device node (with its number), FIFO or socket.
@@ -215,9 +215,10 @@ impl<T: FileSystem> Inode<T> {
     ///
     /// # Errors
     ///
-    /// `EUCLEAN` on an inode that has none: only a damaged directory leads there.
+    /// `EUCLEAN` on an inode that has none, and was not made without (`I_LINKABLE`): only a damaged directory leads there.
     pub(crate) fn inc_link(&self) -> Result {
-        if self.nlink() == 0 {
+        // SAFETY: valid by invariant.
+        if self.nlink() == 0 && !unsafe { bindings::notblk_inode_is_linkable(self.as_raw()) } {
             return Err(EUCLEAN);
         }
         // SAFETY: valid by invariant; the directories' i_rwsem serialises link counts.
@@ -234,6 +235,20 @@ impl<T: FileSystem> Inode<T> {
             unsafe { bindings::drop_nlink(self.as_raw()) };
             self.mark_dirty();
         }
+    }
+
+    /// Takes all links away: of a directory that is removed. C: `clear_nlink`.
+    pub(crate) fn clear_links(&self) {
+        // SAFETY: as in `inc_link`.
+        unsafe { bindings::clear_nlink(self.as_raw()) };
+        self.mark_dirty();
+    }
+
+    /// From now on the link count says that there are many. C: `set_nlink(inode, 1)`.
+    pub(crate) fn stop_counting_links(&self) {
+        // SAFETY: as in `inc_link`.
+        unsafe { bindings::set_nlink(self.as_raw(), 1) };
+        self.mark_dirty();
     }
 
     /// `i_blocks`, in units of 512 bytes.
@@ -258,12 +273,6 @@ impl<T: FileSystem> Inode<T> {
     pub(crate) fn gid(&self) -> u32 {
         // SAFETY: valid by invariant.
         unsafe { bindings::notblk_i_gid_read(self.as_raw()) }
-    }
-
-    /// `i_generation`
-    pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: valid by invariant; set before the inode is visible.
-        unsafe { (*self.as_raw()).i_generation }
     }
 
     /// Device number of a device node: major, minor.
@@ -519,11 +528,7 @@ impl<'sb, T: FileSystem> New<'sb, T> {
                     (*raw).i_op = &dir::Table::<T>::INODE_OPS;
                     (*raw).__bindgen_anon_3.i_fop = &dir::Table::<T>::FILE_OPS;
                 }
-                Kind::PageSymlink => {
-                    (*raw).i_op = &file::Table::<T>::PAGE_SYMLINK_OPS;
-                    (*(*raw).i_mapping).a_ops = &address_space::Table::<T>::OPS;
-                    bindings::inode_nohighmem(raw);
-                }
+                Kind::Symlink => (*raw).i_op = &file::Table::<T>::SYMLINK_OPS,
                 Kind::FastSymlink(target) => {
                     let copy = bindings::kmemdup_nul(
                         target.as_ptr().cast(),

@@ -86,6 +86,12 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// Maps the beginning of `len` bytes from `pos` on, to be told of: looks up only. A position that the format cannot reach
+    /// is in a hole. C: `ext4_iomap_begin_report`.
+    fn iomap_report(inode: &Inode<Self>, pos: u64, len: u64) -> Result<Mapping>
+    where
+        Self: FileSystem;
+
     /// A buffered write has grown `i_size` (`IOMAP_F_SIZE_CHANGED`). C: `iomap_end`.
     fn size_changed(inode: &Inode<Self>)
     where

@@ -6,6 +6,7 @@
 //! They mount a filesystem that has nothing but inodes, on no device. Tests of a wrapper that needs no filesystem stand with it.
 
 use super::{
+    acl,
     dio::Completion,
     dir::{Creation, Emitter, RenameSide},
     errno::{EOPNOTSUPP, EUCLEAN},
@@ -16,7 +17,7 @@ use super::{
     kiocb::{Io, Read, Request, Write},
     registration::Registration,
     super_block::{self, StatFs},
-    Buffer, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared, SuperBlock,
+    xattr, Buffer, Exclusive, FileSystem, Inode, InodeRef, Locked, Shared, SuperBlock,
 };
 use crate::sys::bindings;
 use kernel::{
@@ -177,6 +178,49 @@ impl super_block::Operations for Bare {
 
     fn free_ino(_sb: &SuperBlock<Self>, ino: u64, _was_dir: bool) {
         SEEN.freed_ino.store(ino, Relaxed);
+    }
+}
+
+impl xattr::Operations for Bare {
+    fn get_xattr(
+        _inode: &Inode<Self>,
+        _namespace: xattr::Namespace,
+        _name: &[u8],
+        _out: &mut xattr::Out<'_>,
+    ) -> Result {
+        Err(EOPNOTSUPP)
+    }
+
+    fn set_xattr(
+        _inode: &Inode<Self>,
+        _namespace: xattr::Namespace,
+        _name: &[u8],
+        _value: Option<&[u8]>,
+        _when: xattr::When,
+    ) -> Result {
+        Err(EOPNOTSUPP)
+    }
+
+    fn list_xattr(_inode: &Inode<Self>, _out: &mut xattr::Out<'_>) -> Result {
+        Ok(())
+    }
+
+    fn init_security(_inode: &Inode<Self>, _name: &[u8], _value: &[u8]) -> Result {
+        Err(EOPNOTSUPP)
+    }
+}
+
+impl acl::Operations for Bare {
+    fn get_inode_acl(_inode: &Inode<Self>, _kind: acl::Kind) -> Result<Option<acl::PosixAcl>> {
+        Ok(None)
+    }
+
+    fn set_acl(
+        _inode: &Locked<Self, Exclusive>,
+        _kind: acl::Kind,
+        _acl: Option<&acl::PosixAcl>,
+    ) -> Result {
+        Err(EOPNOTSUPP)
     }
 }
 

@@ -15,12 +15,22 @@
 //! | [`dir`] | `inode_operations` and `file_operations` of a directory |
 //! | [`file`] | `inode_operations` and `file_operations` of a regular file, `vm_operations_struct` |
 //! | [`locked`] | `i_rwsem` and `invalidate_lock`, and the proofs that they are held |
+//! | [`xattr`] | `struct xattr_handler`, `listxattr`, labels of security modules |
+//! | [`acl`] | `struct posix_acl`, `get_inode_acl`, `set_acl` |
+//! | [`open_file`] | `struct file`, for operations that are neither a read nor a write |
+//! | [`fallocate`] | `fallocate` of `struct file_operations` |
+//! | [`fileattr`] | `struct file_kattr`, `struct kstat` |
+//! | [`ioctl`] | commands of `ioctl(2)`, and the caller's memory |
+//! | [`discard`], [`shutdown`] | telling the device what is free; `shutdown` of `super_operations` |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
 //! | [`address_space`] | `struct address_space`, `address_space_operations` |
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
+//! | [`report`] | telling where blocks are: `SEEK_HOLE`, FIEMAP, FIBMAP, swap files |
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
+//! | [`export`] | `struct export_operations` |
+//! | [`symlink`] | `get_link` of a symbolic link whose target lies in a block |
 //! | [`errno`] | errnos that the kernel crate does not always name |
 //! | `kunit` | tests that the kernel runs when the module is loaded |
 //!
@@ -36,27 +46,39 @@
 //!   [`SuperBlock`].
 //! - A lock that a function needs held is an argument of it: [`locked::Locked`].
 
+pub(crate) mod acl;
 pub(crate) mod address_space;
 pub(crate) mod buffer_head;
 pub(crate) mod dio;
 pub(crate) mod dir;
+pub(crate) mod discard;
 pub(crate) mod errno;
+pub(crate) mod export;
+pub(crate) mod fallocate;
 pub(crate) mod file;
+pub(crate) mod fileattr;
 pub(crate) mod fs_context;
 pub(crate) mod inode;
 mod inode_sync;
+pub(crate) mod ioctl;
 pub(crate) mod iomap;
 pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 pub(crate) mod locked;
+pub(crate) mod open_file;
 pub(crate) mod registration;
+mod report;
+pub(crate) mod shutdown;
 pub(crate) mod super_block;
+pub(crate) mod symlink;
 pub(crate) mod transaction;
+pub(crate) mod xattr;
 
 pub(crate) use buffer_head::Buffer;
 pub(crate) use inode::{Inode, InodeRef};
 pub(crate) use locked::{Exclusive, Locked, Shared};
+pub(crate) use open_file::OpenFile;
 pub(crate) use super_block::SuperBlock;
 pub(crate) use transaction::Transaction;
 
@@ -64,7 +86,20 @@ use kernel::prelude::*;
 
 /// A filesystem: its types, and the traits that become C's operation tables.
 pub(crate) trait FileSystem:
-    super_block::Operations + dir::Operations + file::Operations + iomap::Operations + Sized + 'static
+    super_block::Operations
+    + dir::Operations
+    + file::Operations
+    + symlink::Operations
+    + export::Operations
+    + xattr::Operations
+    + acl::Operations
+    + fallocate::Operations
+    + fileattr::Operations
+    + ioctl::Operations
+    + shutdown::Operations
+    + iomap::Operations
+    + Sized
+    + 'static
 {
     /// What the mount options say (`fs_private` of `struct fs_context`).
     type Options: Default + Clone + Send + 'static;

@@ -5,7 +5,8 @@
 //! C: `include/linux/fs/super_types.h`, `fs/super.c`; `fs/ext2/super.c` for the use.
 
 use super::{
-    buffer_head::Buffer, inode, inode_sync, registration::Registration, FileSystem, Inode, InodeRef,
+    buffer_head::Buffer, export, inode, inode_sync, registration::Registration, xattr, FileSystem,
+    Inode, InodeRef,
 };
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
@@ -298,6 +299,12 @@ impl<T: FileSystem> SuperBlock<T, New> {
         }
     }
 
+    /// Names the filesystem below `/sys/fs` by its device, for `FS_IOC_GETFSSYSFSPATH`. C: `super_set_sysfs_name_bdev`.
+    pub(crate) fn set_sysfs_name(&mut self) {
+        // SAFETY: valid by invariant, and exclusively ours.
+        unsafe { bindings::notblk_super_set_sysfs_name_bdev(self.as_raw()) };
+    }
+
     /// Sets `s_uuid`.
     pub(crate) fn set_uuid(&mut self, uuid: [u8; 16]) {
         let sb = self.as_raw();
@@ -357,6 +364,7 @@ impl<T: FileSystem> Table<T> {
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
         ops.statfs = Some(Self::statfs);
+        ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
         ops.show_options = Some(Self::show_options);
         ops
     };
@@ -374,6 +382,10 @@ impl<T: FileSystem> Table<T> {
         let ready = unsafe {
             (*sb).s_fs_info = KBox::into_raw(Pin::into_inner_unchecked(data)).cast();
             (*sb).s_op = &Self::OPS;
+            (*sb).s_export_op = &export::Table::<T>::OPS;
+            (*sb).s_xattr = xattr::Table::<T>::S_XATTR;
+            // ACLs are always on; with them, a new inode's umask is ours to apply (`inherit_acls`).
+            (*sb).s_flags |= bindings::NOTBLK_SB_POSIXACL;
             SuperBlock::<T>::from_raw(sb)
         };
         let root = T::root(ready)?;
@@ -491,8 +503,9 @@ pub(crate) fn may_use_reserved() -> bool {
 
 /// Stops the machine, as `errors=panic` asks. C: `panic`.
 pub(crate) fn stop_machine() -> ! {
-    // SAFETY: always; does not return.
-    unsafe { bindings::notblk_panic() }
+    // C's own function, and no helper around it: objtool knows by name which functions do not return.
+    // SAFETY: always, with a terminated string that asks for no further arguments; does not return.
+    unsafe { bindings::panic(c"notblk: damaged filesystem, and errors=panic\n".as_char_ptr()) }
 }
 
 /// Seconds since 1970. C: `ktime_get_real_seconds`.

@@ -276,8 +276,13 @@ fn resolve(toolbox: &Toolbox, name: &str, spec: &Spec) -> Result<Locked> {
         .context("no version")?;
     let images = query(toolbox, "search", &["--names-only", &image_pattern(start)])?;
     let release = newest_release(&images, |release| spec.accepts(release)).ok_or_else(|| {
-        Exit::host(format!("the archive has no kernel {start} for {name}"))
-            .hint("choose another version in qemu/kernels.toml")
+        let of = match name == start {
+            true => String::new(),
+            false => format!(" for {name}"),
+        };
+        Exit::host(format!("the archive has no kernel {start}{of}")).hint(
+            "it keeps the newest versions only: a series alone, like 7.3, takes what is there",
+        )
     })?;
     let image = format!("linux-image-{release}");
     let shown = query(toolbox, "show", &[&image])?;

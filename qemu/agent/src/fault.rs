@@ -63,7 +63,7 @@ impl Faults {
             // Those that may wait for memory are nearly all. With the filter those of marked caches alone count: of none.
             set("failslab/ignore-gfp-wait", "N")?;
             set("failslab/cache-filter", yes(!of_allocations))?;
-            set("failslab/verbose", "2")?;
+            say_all("failslab")?;
         }
         if has("fail_page_alloc") {
             set("fail_page_alloc/ignore-gfp-wait", "N")?;
@@ -74,10 +74,10 @@ impl Faults {
                 "fail_page_alloc/min-order",
                 if of_allocations { "0" } else { "64" },
             )?;
-            set("fail_page_alloc/verbose", "2")?;
+            say_all("fail_page_alloc")?;
         }
         if let Kind::Requests(disk) = kind {
-            set("fail_make_request/verbose", "2")?;
+            say_all("fail_make_request")?;
             make_it_fail(disk, true)?;
         }
         sys::console_level(ERRORS)?;
@@ -132,6 +132,12 @@ fn yes(yes: bool) -> &'static str {
     } else {
         "N"
     }
+}
+
+/// Has each failure logged with its backtrace, and none left out for being one of many.
+fn say_all(kind: &str) -> Result<()> {
+    set(&format!("{kind}/verbose"), "2")?;
+    set(&format!("{kind}/verbose_ratelimit_interval_ms"), "0")
 }
 
 fn set(name: &str, value: &str) -> Result<()> {

@@ -15,6 +15,7 @@
 //! - [`suite`]: xfstests, in a root of its own
 //! - [`shell`]: the prompt
 
+mod attributes;
 mod boot;
 mod buf;
 mod compare;

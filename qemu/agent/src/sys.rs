@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices,
-//! the console's log level, a thread's identity. The only file of the agent with `unsafe`; each wrapper owns the memory that the kernel
+//! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices, file handles, mapped
+//! owners, a thread's identity and the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`;
+//! each wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
+pub mod files;
+pub mod ioctl;
+
 use crate::buf::Buffer;
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
 /// `struct iocb` of the kernel's ABI, little-endian.
 #[repr(C)]
@@ -468,6 +477,117 @@ pub fn console_level(level: i32) -> Result<()> {
         0.. => Ok(()),
         _ => Err(Error::last_os_error()),
     }
+}
+
+/// The most bytes of a handle.
+const HANDLE_BYTES: usize = 128;
+
+/// A file's handle, as NFS servers keep it: `struct file_handle` of the kernel's ABI.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Handle {
+    bytes: u32,
+    kind: i32,
+    data: [u8; HANDLE_BYTES],
+}
+
+impl Handle {
+    /// The handle of a path; a symbolic link is not followed.
+    pub fn of(path: &Path) -> Result<Handle> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut handle = Handle {
+            bytes: HANDLE_BYTES as u32,
+            kind: 0,
+            data: [0; HANDLE_BYTES],
+        };
+        let mut mount = 0;
+        let place: *mut Handle = &mut handle;
+        // SAFETY: path and handle live through the call; the handle says how much room it has.
+        let code = unsafe {
+            libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), place.cast(), &mut mount, 0)
+        };
+        if code < 0 {
+            return Err(Error::last_os_error());
+        }
+        Ok(handle)
+    }
+
+    /// Opens what it stands for, on the filesystem of `mount`.
+    pub fn open(&self, mount: &File, flags: i32) -> Result<File> {
+        let mut handle = *self;
+        let place: *mut Handle = &mut handle;
+        // SAFETY: the handle lives through the call, which reads as many bytes as it says to have, at most all.
+        let fd = unsafe { libc::open_by_handle_at(mount.as_raw_fd(), place.cast(), flags) };
+        if fd < 0 {
+            return Err(Error::last_os_error());
+        }
+        // SAFETY: a new descriptor, ours alone.
+        Ok(unsafe { File::from_raw_fd(fd) })
+    }
+
+    /// The same with one 32-bit word of the file's identification changed: 0 is its inode number, 1 its generation.
+    pub fn with_word(mut self, index: usize, change: impl FnOnce(u32) -> u32) -> Handle {
+        if let Some(word) = self.data.chunks_exact_mut(4).nth(index) {
+            let mut value = [0; 4];
+            value.copy_from_slice(word);
+            word.copy_from_slice(&change(u32::from_ne_bytes(value)).to_ne_bytes());
+        }
+        self
+    }
+}
+
+/// `MOUNT_ATTR_IDMAP`
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+
+/// Maps the owners of a detached mount by a user namespace (`mount_setattr`).
+pub fn idmap(tree: BorrowedFd<'_>, namespace: &File) -> Result<()> {
+    let attributes: [u64; 4] = [MOUNT_ATTR_IDMAP, 0, 0, namespace.as_raw_fd() as u64];
+    // SAFETY: the path and the attributes, which have the layout of `struct mount_attr`, live through the call.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if code < 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Has the program run in a new user namespace.
+pub fn in_user_namespace(command: &mut Command) -> &mut Command {
+    let enter = || {
+        // SAFETY: takes a number.
+        match unsafe { libc::unshare(libc::CLONE_NEWUSER) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(enter) }
+}
+
+/// Runs `work` in a thread that is this user to filesystems, without root's rights.
+pub fn as_user<R: Send>(uid: u32, work: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: both take a number, and change this thread alone, which ends here.
+            unsafe {
+                libc::syscall(libc::SYS_setfsgid, uid);
+                libc::syscall(libc::SYS_setfsuid, uid);
+            }
+            work()
+        });
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// Gives this thread the file-system identity of a user and group; with any user but 0 it loses the privileges over files.

@@ -208,6 +208,22 @@ impl Image {
         })
     }
 
+    /// Reads all of an inode's bytes.
+    pub fn inode_bytes(&self, ino: u32) -> Result<Vec<u8>> {
+        let (block, offset) = self.inode_at(ino)?;
+        let mut bytes = vec![0; usize::from(self.geo.inode_size())];
+        self.block(block)?
+            .as_slice()
+            .read_bytes(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes all of an inode's bytes.
+    pub fn write_inode_bytes(&self, ino: u32, bytes: &[u8]) -> Result<()> {
+        let (block, offset) = self.inode_at(ino)?;
+        self.change_block(block, |b| b.write_bytes(offset, bytes))
+    }
+
     /// Finds a file block.
     pub fn map(&self, inode: &RawInode, lblk: u32) -> Result<Mapping> {
         let path = indirect::path(lblk, self.geo.ptrs_bits())?;

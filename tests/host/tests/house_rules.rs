@@ -88,7 +88,12 @@ fn unsafe_stays_in_sys_and_vfs() {
     let mut files = Vec::new();
     sources(&repo, &mut files);
     assert!(files.len() > 40, "found {} sources only", files.len());
-    let allowed = ["rust/sys/", "rust/vfs/", "qemu/agent/src/sys.rs"];
+    let allowed = [
+        "rust/sys/",
+        "rust/vfs/",
+        "qemu/agent/src/sys.rs",
+        "qemu/agent/src/sys/",
+    ];
     let mut wrong = Vec::new();
     let mut seen = 0;
     for file in files {

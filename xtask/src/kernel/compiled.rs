@@ -27,11 +27,13 @@ use crate::toolbox::{self, Toolbox};
 use crate::ui::Step;
 
 /// Part of every key: to be raised when the way they are compiled changes.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 /// What a compiled kernel takes, most of it while it is compiled.
 const SPACE: u64 = 2_500_000_000;
-/// What of a build's files a module is never built with.
-const LITTER: &str = r"
+/// Takes away what of a build's files a module is never built with, and has the rest call itself by the place where it is: it
+/// was built in another.
+const TIDY: &str = r"
+    sed -i 's|^export KBUILD_OUTPUT = .*|export KBUILD_OUTPUT := $(CURDIR)|' Makefile
     find . -depth \( -name '*.o' -o -name '*.a' -o -name '.*.cmd' -o -name '*.rcgu.*' \) \
         -not -path './scripts/*' -not -path './tools/*' -delete
     rm -rf vmlinux.unstripped .tmp_vmlinux* System.map arch/x86/boot
@@ -77,7 +79,7 @@ pub fn archive(ctx: &Ctx, name: &str, locked: &Locked, fragments: &[String]) -> 
             let mut tidy = recipe
                 .toolbox
                 .command("sh")
-                .args(["-euc", LITTER])
+                .args(["-euc", TIDY])
                 .cwd(&out)
                 .build();
             process::run(&step, &ctx.cache.log("kernel"), "tidying up", &mut tidy)?;
@@ -134,6 +136,7 @@ pub fn tree(
         let linux = snapshot.check_out(&object)?;
         let (out, root) = (place.join("out"), place.join("root"));
         fs::create_dir_all(&out)?;
+        step.now("configuring");
         recipe.configure(&step, &linux, &out)?;
         recipe.compile(&step, &linux, &out)?;
         if root.exists() {
@@ -204,7 +207,6 @@ impl<'a> Recipe<'a> {
 
     /// Writes `out/.config` and makes sure that all that was asked for is in it.
     fn configure(&self, step: &Step, linux: &Path, out: &Path) -> Result<()> {
-        step.now("configuring");
         let wanted = out.join("wanted.config");
         let old = fs::metadata(out.join(".config"))
             .and_then(|meta| meta.modified())
@@ -313,5 +315,31 @@ impl<'a> Recipe<'a> {
             id,
             _lock: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_can_be_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let makefile = dir.path().join("Makefile");
+        let text =
+            "# made by /src/Makefile\nexport KBUILD_OUTPUT = /tmp-x/out\ninclude /src/Makefile\n";
+        fs::write(&makefile, text).unwrap();
+        fs::create_dir_all(dir.path().join("scripts")).unwrap();
+        for file in ["core.o", "scripts/modpost.o"] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let mut tidy = std::process::Command::new("sh");
+        tidy.args(["-euc", TIDY]).current_dir(dir.path());
+        assert!(tidy.status().unwrap().success());
+        let text = fs::read_to_string(&makefile).unwrap();
+        assert!(!text.contains("/tmp-x"), "{text}");
+        assert!(text.contains("export KBUILD_OUTPUT := $(CURDIR)\ninclude /src/Makefile\n"));
+        assert!(!dir.path().join("core.o").exists());
+        assert!(dir.path().join("scripts/modpost.o").exists());
     }
 }

@@ -55,11 +55,16 @@ fn definitions(text: &str, name: &str) -> Vec<Vec<String>> {
     let mut found: Vec<Vec<String>> = Vec::new();
     let mut around: Vec<String> = Vec::new();
     let mut inside = false;
+    let mut help = Help::None;
     // A backslash continues a line.
     let joined = text.replace("\\\n", " ");
     for line in joined.lines() {
+        if help.covers(line) {
+            continue;
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
+            ["help"] => help = Help::Begins,
             ["if", rest @ ..] => {
                 around.push(rest.join(" "));
                 inside = false;
@@ -88,6 +93,45 @@ fn definitions(text: &str, name: &str) -> Vec<Vec<String>> {
         }
     }
     found
+}
+
+/// The text for people, in which a line may begin like a statement.
+enum Help {
+    /// Not in one.
+    None,
+    /// Its first line comes next.
+    Begins,
+    /// As deep as its first line, in columns: it ends with the first line that is less so.
+    Indented(usize),
+}
+
+impl Help {
+    /// Whether a line belongs to it.
+    fn covers(&mut self, line: &str) -> bool {
+        if matches!(self, Help::None) {
+            return false;
+        }
+        if line.trim().is_empty() {
+            return true;
+        }
+        let blanks = line.chars().take_while(|c| c.is_whitespace());
+        let indent = blanks.fold(0, |column, c| match c {
+            '\t' => (column / 8 + 1) * 8,
+            _ => column + 1,
+        });
+        let least = match self {
+            Help::Indented(least) => *least,
+            // Text that is not indented at all is none.
+            _ => indent.max(1),
+        };
+        let covers = indent >= least;
+        *self = if covers {
+            Help::Indented(least)
+        } else {
+            Help::None
+        };
+        covers
+    }
 }
 
 /// Evaluates a dependency.
@@ -206,6 +250,10 @@ config RUST
 \t\tARM64)
 \tdepends on !KASAN || CC_IS_CLANG
 \thelp
+\t  A line of this text may begin like a statement,
+\t  if it so happens,
+
+\t  depends on nothing, or says
 \t  config OTHER is not one
 
 if MD

@@ -20,8 +20,10 @@ use super::{Accel, Machine};
 /// The kernel's command line. With `panic=-1` and QEMU's `-no-reboot`, a panic ends QEMU at once. The level lets warnings
 /// through to the console's log, where they are looked for when the agent could not send them; more would slow the boot
 /// down. `printk.devkmsg=on` keeps the agent's marks in the kernel's log from being rate-limited, and
-/// `sysrq_always_enabled` lets a guest that hangs be questioned whatever its user space set.
-const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on sysrq_always_enabled=1";
+/// `sysrq_always_enabled` lets a guest that hangs be questioned whatever its user space set. Tests read and write the device of
+/// a mounted filesystem, which not every kernel allows by itself.
+const CMDLINE: &str = "console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on sysrq_always_enabled=1 \
+    bdev_allow_write_mounted=1";
 
 /// The processor that QEMU's translator plays. 5-level paging has shown wild accesses there that no hardware shows. `erms` and
 /// `fsrm` say that string instructions are fast, so that the kernel would clear and copy each page by one; here they are a loop

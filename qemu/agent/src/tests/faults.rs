@@ -43,6 +43,8 @@ pub fn tests() -> Vec<Test> {
 /// What a call asks of the disk while it runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reads {
+    /// Nothing: what it needs is in memory since the mount.
+    Nothing,
     /// Nothing but what it can answer EIO for, with all as before.
     Only,
     /// More.

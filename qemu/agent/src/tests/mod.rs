@@ -5,23 +5,37 @@
 //! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
+mod acl;
+mod attributes;
 mod cross;
 mod damage;
 mod data;
 mod differential;
 mod direct;
+mod discard;
 mod env;
+mod export;
 mod fallback;
 mod faults;
 mod fsx;
 mod full;
+mod io;
+mod ioctl;
+mod mapping;
 mod model;
 mod module;
 mod mount;
 mod names;
+mod namespace;
+mod orphan;
+mod owners;
 mod pjdfstest;
+mod punch;
 mod regressions;
+mod shutdown;
+mod swap;
 mod tree;
+mod xattr;
 
 use crate::fs::{self, Image, DISK};
 use crate::Guest;
@@ -94,11 +108,25 @@ fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
     tests.extend(names::tests());
+    tests.extend(namespace::tests());
+    tests.extend(orphan::tests());
+    tests.extend(export::tests());
+    tests.extend(owners::tests());
+    tests.extend(xattr::tests());
+    tests.extend(acl::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
+    tests.extend(punch::tests());
+    tests.extend(mapping::tests());
+    tests.extend(swap::tests());
+    tests.extend(io::tests());
+    tests.extend(attributes::tests());
+    tests.extend(ioctl::tests());
+    tests.extend(discard::tests());
+    tests.extend(shutdown::tests());
     tests.extend(cross::tests());
     tests.extend(differential::tests());
     tests.extend(regressions::tests());

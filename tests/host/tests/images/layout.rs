@@ -222,7 +222,6 @@ fn features_of_ext4_are_named() {
     let ro_compat = names(features::unsupported_ro_compat(&raw));
     let expected = [
         "huge_file",
-        "dir_nlink",
         "extra_isize",
         "quota",
         "metadata_csum",

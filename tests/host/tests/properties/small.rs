@@ -155,3 +155,35 @@ fn file_types() {
         assert_eq!(dir::file_type(mode), expected, "{mode:o}");
     }
 }
+
+/// The words of flags, as `fs/ext4/ext4.h` adds them up; and which of them are for whom.
+#[test]
+fn inode_flags() {
+    use notblk_format::inode::{
+        mask_flags, FL_DIRSYNC, FL_INHERITED, FL_NODUMP, FL_SYNC, FL_USER_MODIFIABLE,
+        FL_USER_VISIBLE, S_IFLNK,
+    };
+    assert_eq!(FL_USER_MODIFIABLE, 0x624b_c0ff);
+    assert_eq!(FL_USER_VISIBLE, 0x725b_dfff);
+    assert_eq!(FL_INHERITED, 0x6201_c4cf);
+    let flags = FL_SYNC | FL_DIRSYNC | FL_NODUMP;
+    assert_eq!(mask_flags(S_IFDIR | 0o755, flags), flags);
+    assert_eq!(mask_flags(S_IFREG | 0o644, flags), FL_SYNC | FL_NODUMP);
+    assert_eq!(mask_flags(S_IFLNK | 0o777, flags), FL_NODUMP);
+}
+
+/// The time of birth counts as far as the extra part reaches.
+#[test]
+fn birth_time_in_the_extra_part() {
+    let mut extra = RawInodeExtra::new_zeroed();
+    extra.crtime = U32::new(7);
+    extra.crtime_extra = U32::new(8);
+    for (size, expected) in [
+        (16, None),
+        (20, Some((U32::new(7), None))),
+        (24, Some((U32::new(7), Some(U32::new(8))))),
+    ] {
+        extra.extra_isize.set(size);
+        assert_eq!(extra.used_crtime(), expected, "{size}");
+    }
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Flags of files as chattr(1) sets them, and what statx(2) tells.
+
+use super::env::{errno, fails, Env};
+use super::{test, Test};
+use crate::fs::{open_buffered, open_direct};
+use crate::sys::ioctl::{get_xattr, set_xattr};
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{ioctl_getflags, ioctl_setflags, statx, AtFlags, IFlags, Statx, StatxFlags};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    vec![
+        test("attributes/flags", flags),
+        test("attributes/refused", refused),
+        test("attributes/immutable", immutable),
+        test("attributes/append", append),
+        test("attributes/inherited", inherited),
+        test("attributes/fsxattr", fsxattr),
+        test("attributes/statx", statx_of_files),
+        test("attributes/statx-128", no_birth_time).inode(128),
+    ]
+}
+
+/// Flags that every file can have.
+const FILE: IFlags = IFlags::SECURE_REMOVAL
+    .union(IFlags::UNRM)
+    .union(IFlags::COMPRESSED)
+    .union(IFlags::SYNC)
+    .union(IFlags::IMMUTABLE)
+    .union(IFlags::APPEND)
+    .union(IFlags::NODUMP)
+    .union(IFlags::NOATIME)
+    .union(IFlags::NOTAIL);
+/// Flags of directories alone.
+const DIR: IFlags = IFlags::DIRSYNC.union(IFlags::TOPDIR);
+/// `FS_INDEX_FL`: to be seen, and not to be set.
+const INDEX: IFlags = IFlags::from_bits_retain(0x1000);
+
+fn get(file: &File) -> Result<IFlags> {
+    Ok(ioctl_getflags(file)?)
+}
+
+fn set(file: &File, flags: IFlags) -> io::Result<()> {
+    errno(ioctl_setflags(file, flags))
+}
+
+/// Every flag can be set by itself, and all of them stay over a new mount.
+fn flags(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    fs::create_dir(env.path("dir"))?;
+    open_buffered(env.path("file"))?;
+    for (name, all) in [("file", FILE), ("dir", FILE | DIR)] {
+        let file = File::open(env.path(name))?;
+        for flag in all.iter() {
+            set(&file, flag).with_context(|| format!("{name}: {flag:?}"))?;
+            ensure!(get(&file)? - INDEX == flag, "{name}: {flag:?} is not there");
+            set(&file, IFlags::empty())?;
+        }
+        set(&file, all)?;
+    }
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    for (name, all) in [("file", FILE), ("dir", FILE | DIR)] {
+        let file = File::open(env.path(name))?;
+        let found = get(&file)? - INDEX;
+        ensure!(found == all, "{name}: {found:?} after a new mount");
+        let before = file.metadata()?;
+        set(&file, IFlags::empty())?;
+        ensure!(
+            get(&file)? - INDEX == IFlags::empty(),
+            "{name}: not cleared"
+        );
+        ensure!(
+            std::os::unix::fs::MetadataExt::ctime_nsec(&file.metadata()?)
+                != std::os::unix::fs::MetadataExt::ctime_nsec(&before),
+            "{name}: no change of the inode"
+        );
+    }
+    mounted.end()
+}
+
+/// What is not let through.
+fn refused(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    fs::create_dir(env.path("dir"))?;
+    let dir = File::open(env.path("dir"))?;
+    let bits = IFlags::from_bits_retain;
+    fails(
+        set(&file, IFlags::DIRSYNC),
+        libc::EOPNOTSUPP,
+        "a directory's flag on a file",
+    )?;
+    fails(
+        set(&file, bits(0x8000_0000)),
+        libc::EOPNOTSUPP,
+        "a flag that is none",
+    )?;
+    fails(
+        set(&dir, bits(0x4000_0000)),
+        libc::EOPNOTSUPP,
+        "names the same in upper and lower case",
+    )?;
+    // The rest has been set by then.
+    fails(
+        set(&file, bits(0x8_0000) | IFlags::NODUMP),
+        libc::EINVAL,
+        "extents",
+    )?;
+    ensure!(get(&file)? == IFlags::NODUMP, "what came with extents");
+    set(&file, INDEX | IFlags::NODUMP).context("a flag that can be seen only")?;
+    ensure!(get(&file)? == IFlags::NODUMP, "it is set");
+    set(&file, IFlags::IMMUTABLE | IFlags::NODUMP)?;
+    fails(
+        set(&file, IFlags::IMMUTABLE | IFlags::NOATIME),
+        libc::EPERM,
+        "another flag of an immutable file",
+    )?;
+    set(&file, IFlags::IMMUTABLE | IFlags::NODUMP).context("the same again")?;
+    set(&file, IFlags::NOATIME).context("another flag without it")?;
+    drop((file, dir));
+    mounted.end()?;
+    let mounted = env.mount("ro")?;
+    fails(
+        set(&File::open(env.path("file"))?, IFlags::empty()),
+        libc::EROFS,
+        "on a read-only mount",
+    )?;
+    mounted.end()
+}
+
+fn immutable(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    file.write_all_at(b"before", 0)?;
+    let direct = open_direct(&path)?;
+    set(&file, IFlags::IMMUTABLE)?;
+    let open = || OpenOptions::new().write(true).open(&path);
+    fails(open(), libc::EPERM, "open for writing")?;
+    fails(file.write_at(b"x", 0), libc::EPERM, "a write")?;
+    fails(
+        direct.write_at(&crate::buf::Buffer::new(4096), 0),
+        libc::EPERM,
+        "a direct write",
+    )?;
+    fails(file.set_len(0), libc::EPERM, "truncate")?;
+    fails(fs::remove_file(&path), libc::EPERM, "unlink")?;
+    fails(fs::rename(&path, env.path("other")), libc::EPERM, "rename")?;
+    fails(fs::hard_link(&path, env.path("other")), libc::EPERM, "link")?;
+    fails(
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)),
+        libc::EPERM,
+        "chmod",
+    )?;
+    ensure!(fs::read(&path)? == b"before", "it has changed");
+    fs::create_dir(env.path("dir"))?;
+    let dir = File::open(env.path("dir"))?;
+    set(&dir, IFlags::IMMUTABLE)?;
+    fails(
+        File::create(env.path("dir/file")),
+        libc::EACCES,
+        "create in an immutable directory",
+    )
+    .or_else(|_| {
+        fails(
+            File::create(env.path("dir/file")),
+            libc::EPERM,
+            "create in an immutable directory",
+        )
+    })?;
+    drop((file, direct, dir));
+    mounted.end()?;
+    // From the disk as from memory.
+    let mounted = env.mount("")?;
+    fails(open(), libc::EPERM, "open for writing, after a new mount")?;
+    set(&File::open(&path)?, IFlags::empty())?;
+    open()?;
+    set(&File::open(env.path("dir"))?, IFlags::empty())?;
+    File::create(env.path("dir/file"))?;
+    mounted.end()
+}
+
+fn append(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    file.write_all_at(b"before", 0)?;
+    set(&file, IFlags::APPEND)?;
+    let mut options = OpenOptions::new();
+    fails(
+        options.write(true).open(&path),
+        libc::EPERM,
+        "open without O_APPEND",
+    )?;
+    fails(file.set_len(0), libc::EPERM, "truncate")?;
+    fails(fs::remove_file(&path), libc::EPERM, "unlink")?;
+    let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    fails(
+        errno(rustix::fs::fallocate(&file, flags, 0, 3)),
+        libc::EPERM,
+        "a hole",
+    )?;
+    let appending = OpenOptions::new().append(true).open(&path)?;
+    io::Write::write_all(&mut &appending, b" and after")?;
+    ensure!(fs::read(&path)? == b"before and after", "other data");
+    set(&file, IFlags::empty())?;
+    fs::remove_file(&path)?;
+    drop((file, appending));
+    mounted.end()
+}
+
+fn inherited(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    fs::create_dir(env.path("dir"))?;
+    let dir = File::open(env.path("dir"))?;
+    let kept = IFlags::SYNC | IFlags::NODUMP | IFlags::NOATIME | IFlags::NOTAIL;
+    set(&dir, kept | DIR)?;
+    let file = File::create(env.path("dir/file"))?;
+    ensure!(get(&file)? == kept, "a file has {:?}", get(&file)?);
+    fs::create_dir(env.path("dir/dir"))?;
+    let below = get(&File::open(env.path("dir/dir"))?)? - INDEX;
+    ensure!(below == kept | IFlags::DIRSYNC, "a directory has {below:?}");
+    set(&dir, IFlags::APPEND)?;
+    let other = File::create(env.path("dir/other"))?;
+    ensure!(get(&other)?.is_empty(), "a file has {:?}", get(&other)?);
+    set(&dir, IFlags::empty())?;
+    drop((dir, file, other));
+    mounted.end()
+}
+
+fn fsxattr(env: &Env) -> Result<()> {
+    const IMMUTABLE: u32 = 0x8;
+    const APPEND: u32 = 0x10;
+    const SYNC: u32 = 0x20;
+    const NOATIME: u32 = 0x40;
+    const NODUMP: u32 = 0x80;
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    set(
+        &file,
+        IFlags::SYNC | IFlags::NOATIME | IFlags::NODUMP | IFlags::NOTAIL,
+    )?;
+    let found = get_xattr(&file)?;
+    ensure!(found.xflags == SYNC | NOATIME | NODUMP, "{found:?}");
+    let mut wanted = found;
+    wanted.xflags = APPEND | IMMUTABLE;
+    set_xattr(&file, wanted)?;
+    ensure!(get_xattr(&file)? == wanted, "{:?}", get_xattr(&file)?);
+    ensure!(
+        get(&file)? == IFlags::APPEND | IFlags::IMMUTABLE | IFlags::NOTAIL,
+        "flags that fsxattr does not have are gone: {:?}",
+        get(&file)?
+    );
+    wanted.xflags = 0;
+    set_xattr(&file, wanted)?;
+    wanted.projid = 7;
+    fails(
+        set_xattr(&file, wanted),
+        libc::EOPNOTSUPP,
+        "a project without the feature",
+    )?;
+    drop(file);
+    mounted.end()
+}
+
+fn statx_of(path: &Path) -> Result<Statx> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::DIOALIGN;
+    Ok(statx(
+        rustix::fs::CWD,
+        path,
+        AtFlags::SYMLINK_NOFOLLOW,
+        mask,
+    )?)
+}
+
+fn statx_of_files(env: &Env) -> Result<()> {
+    const COMPRESSED: u64 = 0x4;
+    const IMMUTABLE: u64 = 0x10;
+    const APPEND: u64 = 0x20;
+    const NODUMP: u64 = 0x40;
+    const ENCRYPTED: u64 = 0x800;
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    fs::create_dir(env.path("dir"))?;
+    let first = statx_of(&path)?;
+    ensure!(
+        first.stx_mask & StatxFlags::BTIME.bits() != 0,
+        "no time of birth"
+    );
+    let born = (first.stx_btime.tv_sec, first.stx_btime.tv_nsec);
+    ensure!(
+        born == (first.stx_mtime.tv_sec, first.stx_mtime.tv_nsec),
+        "born at another time than changed"
+    );
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    file.write_all_at(&[1; 8192], 0)?;
+    file.sync_all()?;
+    set(&file, IFlags::COMPRESSED | IFlags::APPEND | IFlags::NODUMP)?;
+    set(&File::open(env.path("dir"))?, IFlags::IMMUTABLE)?;
+    drop(file);
+    mounted.end()?;
+
+    let mounted = env.mount("")?;
+    let found = statx_of(&path)?;
+    ensure!(
+        (found.stx_btime.tv_sec, found.stx_btime.tv_nsec) == born,
+        "born at another time after a new mount"
+    );
+    ensure!(
+        (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec) > born,
+        "not changed since"
+    );
+    let all = COMPRESSED | IMMUTABLE | APPEND | NODUMP | ENCRYPTED;
+    let attributes = |stat: &Statx| stat.stx_attributes.bits();
+    ensure!(
+        found.stx_attributes_mask.bits() & all == all,
+        "mask {:?}",
+        found.stx_attributes_mask
+    );
+    ensure!(
+        attributes(&found) & all == COMPRESSED | APPEND | NODUMP,
+        "attributes {:?}",
+        found.stx_attributes
+    );
+    let dir = statx_of(&env.path("dir"))?;
+    ensure!(
+        attributes(&dir) & all == IMMUTABLE,
+        "attributes of the directory {:?}",
+        dir.stx_attributes
+    );
+    ensure!(
+        dir.stx_mask & StatxFlags::BTIME.bits() != 0,
+        "no time of birth of the directory"
+    );
+    ensure!(
+        dir.stx_mask & StatxFlags::DIOALIGN.bits() == 0,
+        "direct I/O to a directory"
+    );
+    // What it says of direct I/O is true.
+    ensure!(
+        found.stx_mask & StatxFlags::DIOALIGN.bits() != 0,
+        "nothing about direct I/O"
+    );
+    let (memory, offset) = (found.stx_dio_mem_align, found.stx_dio_offset_align);
+    ensure!(
+        offset == 512 && memory.is_power_of_two() && memory <= 512,
+        "direct I/O aligned to {memory} in memory and {offset} in the file"
+    );
+    let direct = rustix::fs::open(
+        path.as_path(),
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECT,
+        rustix::fs::Mode::empty(),
+    )?;
+    let mut buffer = crate::buf::Buffer::new(4096);
+    let (start, end) = (memory as usize, memory as usize + offset as usize);
+    let length = File::from(direct).read_at(&mut buffer[start..end], u64::from(offset))?;
+    ensure!(length == offset as usize, "a direct read of {length} bytes");
+    set(&File::open(&path)?, IFlags::empty())?;
+    set(&File::open(env.path("dir"))?, IFlags::empty())?;
+    mounted.end()
+}
+
+/// Inodes of 128 bytes have no room for the time of birth.
+fn no_birth_time(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    open_buffered(&path)?;
+    ensure!(
+        statx_of(&path)?.stx_mask & StatxFlags::BTIME.bits() == 0,
+        "a time of birth"
+    );
+    mounted.end()
+}

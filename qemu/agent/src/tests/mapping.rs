@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a file's blocks are: `SEEK_DATA` and `SEEK_HOLE`, FIEMAP, FIBMAP.
+
+use super::env::{errno, fails, Env};
+use super::{for_blocks, test, Test};
+use crate::fs::{open_buffered, open_direct, DISK};
+use crate::sys::files::{fibmap, fiemap, Extent, EXTENT_LAST, EXTENT_MERGED};
+use crate::sys::files::{FIEMAP_CACHE, FIEMAP_SYNC};
+use crate::sys::Mapping;
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{seek, SeekFrom};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// The tests of this file.
+pub fn tests() -> Vec<Test> {
+    let sizes = [1024, 4096];
+    let mut tests = Vec::new();
+    tests.extend(for_blocks(&sizes, "mapping/seek", seeks));
+    tests.extend(for_blocks(&sizes, "mapping/fiemap", fiemaps));
+    tests.push(test("mapping/fibmap", fibmaps));
+    tests.push(test("mapping/errnos", errnos));
+    tests
+}
+
+/// The blocks that [`sparse`] writes: the first of each run, and how many.
+fn runs(block: u64) -> Vec<(u64, u64)> {
+    let pointers = block / 4;
+    vec![
+        (0, 1),
+        (5, 9),
+        (12 + pointers - 2, 5),
+        (12 + pointers + pointers * pointers + 7, 1),
+    ]
+}
+
+/// Blocks after the last run that belong to the file and are a hole.
+const TAIL: u64 = 4;
+
+/// A file with data and holes at every depth, and a hole at its end.
+fn sparse(env: &Env, name: &str) -> Result<File> {
+    let block = env.block();
+    let file = open_buffered(env.path(name))?;
+    let mut end = 0;
+    for (first, count) in runs(block) {
+        let data: Vec<u8> = (0..count * block)
+            .map(|byte| (first + byte / block) as u8 | 1)
+            .collect();
+        file.write_all_at(&data, first * block)?;
+        end = first + count;
+    }
+    file.set_len((end + TAIL) * block)?;
+    Ok(file)
+}
+
+/// Data and holes as a walk over the file finds them, before write-back and after a new mount.
+fn seeks(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let file = sparse(env, "file")?;
+    walk(&file, block).context("dirty")?;
+    drop(file);
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    walk(&file, block).context("after a new mount")?;
+    let size = file.metadata()?.len();
+    // What mmap writes to a hole is data at once.
+    const PLACE: u64 = 4 * 4096;
+    is_hole(&file, PLACE)?;
+    let mapping = Mapping::new(&file, PLACE as usize + 4096)?;
+    mapping.write(PLACE as usize + 1, b"x");
+    ensure!(
+        seek(&file, SeekFrom::Data(PLACE))? == PLACE,
+        "what mmap wrote is not data"
+    );
+    drop(mapping);
+    // The end is a hole for everybody, and there is nothing behind it.
+    for place in [size, size + 1, 1 << 40] {
+        fails(
+            errno(seek(&file, SeekFrom::Data(place))),
+            libc::ENXIO,
+            "data behind the end",
+        )?;
+        fails(
+            errno(seek(&file, SeekFrom::Hole(place))),
+            libc::ENXIO,
+            "a hole behind the end",
+        )?;
+    }
+    fails(
+        errno(seek(&file, SeekFrom::Data(size - block))),
+        libc::ENXIO,
+        "data in the last hole",
+    )?;
+    // A file without a hole has one at its end.
+    let full = open_buffered(env.path("full"))?;
+    full.write_all_at(&[1; 100], 0)?;
+    ensure!(
+        seek(&full, SeekFrom::Hole(50))? == 100,
+        "no hole at the end"
+    );
+    let empty = open_buffered(env.path("empty"))?;
+    fails(
+        errno(seek(&empty, SeekFrom::Data(0))),
+        libc::ENXIO,
+        "data in nothing",
+    )?;
+    drop((file, full, empty));
+    mounted.end()
+}
+
+/// Asks that there is a hole.
+fn is_hole(file: &File, place: u64) -> Result<()> {
+    ensure!(
+        seek(file, SeekFrom::Hole(place))? == place,
+        "data at {place}"
+    );
+    Ok(())
+}
+
+/// Asks that a walk over the file finds the runs.
+fn walk(file: &File, block: u64) -> Result<()> {
+    let mut place = 0;
+    let mut found = Vec::new();
+    while let Ok(data) = seek(file, SeekFrom::Data(place)) {
+        let hole = seek(file, SeekFrom::Hole(data))?;
+        ensure!(hole > data, "no step from {data}");
+        found.push((data / block, (hole - data) / block));
+        place = hole;
+    }
+    ensure!(
+        found == runs(block),
+        "data at {found:?}, should be {:?}",
+        runs(block)
+    );
+    Ok(())
+}
+
+/// FIEMAP tells all blocks and no other, where the disk has their data.
+fn fiemaps(env: &Env) -> Result<()> {
+    const ROOM: u32 = 64;
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let file = sparse(env, "file")?;
+    let size = file.metadata()?.len();
+    let (count, extents) = fiemap(&file, 0, u64::MAX, FIEMAP_SYNC, ROOM)?;
+    ensure!(count as usize == extents.len(), "{count} extents?");
+    let disk = open_direct(DISK)?;
+    let mut found = Vec::new();
+    for (index, extent) in extents.iter().enumerate() {
+        let last = index + 1 == extents.len();
+        let flags = EXTENT_MERGED | if last { EXTENT_LAST } else { 0 };
+        ensure!(extent.flags == flags, "flags of {extent:?}");
+        for n in 0..extent.length / block {
+            let number = extent.logical / block + n;
+            let mut data = crate::buf::Buffer::new(block as usize);
+            disk.read_exact_at(&mut data, extent.physical + n * block)?;
+            ensure!(
+                data.iter().all(|&byte| byte == number as u8 | 1),
+                "block {number} is not where {extent:?} says"
+            );
+            found.push(number);
+        }
+    }
+    let expected: Vec<u64> = runs(block)
+        .into_iter()
+        .flat_map(|(first, count)| first..first + count)
+        .collect();
+    ensure!(
+        found == expected,
+        "blocks {found:?}, should be {expected:?}"
+    );
+    // To count, and with less room than there are.
+    ensure!(
+        fiemap(&file, 0, size, 0, 0)?.0 == count,
+        "another number without room"
+    );
+    let (some, first) = fiemap(&file, 0, size, FIEMAP_CACHE, 2)?;
+    ensure!(
+        some == 2 && first.iter().all(|extent| extent.flags & EXTENT_LAST == 0),
+        "{some} extents in a room for two: {first:?}"
+    );
+    // A part of it: extents are told whole where they begin before.
+    let (_, part) = fiemap(&file, 6 * block, block, 0, ROOM)?;
+    let covers = |extent: &Extent| {
+        extent.logical <= 6 * block && extent.logical + extent.length >= 7 * block
+    };
+    ensure!(
+        part.len() == 1 && part.iter().all(covers),
+        "block 6 alone: {part:?}"
+    );
+    ensure!(
+        fiemap(&file, 2 * block, 2 * block, 0, ROOM)?.1.is_empty(),
+        "a hole has extents"
+    );
+    // A directory has blocks too.
+    let dir = File::open(env.path(""))?;
+    let (_, extents) = fiemap(&dir, 0, u64::MAX, 0, ROOM)?;
+    ensure!(
+        extents.iter().map(|extent| extent.length).sum::<u64>() == dir.metadata()?.len(),
+        "the root directory: {extents:?}"
+    );
+    drop((file, dir));
+    mounted.end()
+}
+
+fn fibmaps(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let file = sparse(env, "file")?;
+    let (_, extents) = fiemap(&file, 0, u64::MAX, FIEMAP_SYNC, 64)?;
+    for extent in extents {
+        for n in 0..extent.length / block {
+            let number = fibmap(&file, (extent.logical / block + n) as i32)?;
+            ensure!(
+                number as u64 == extent.physical / block + n,
+                "FIBMAP says {number}, FIEMAP {extent:?}"
+            );
+        }
+    }
+    ensure!(fibmap(&file, 3)? == 0, "a hole has a block");
+    ensure!(fibmap(&file, i32::MAX)? == 0, "the last block there can be");
+    fails(fibmap(&file, -1), libc::EINVAL, "block -1")?;
+    drop(file);
+    mounted.end()
+}
+
+fn errnos(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let file = sparse(env, "file")?;
+    fails(fiemap(&file, 0, 0, 0, 4), libc::EINVAL, "FIEMAP of nothing")?;
+    fails(
+        fiemap(&file, 1 << 62, 4096, 0, 4),
+        libc::EFBIG,
+        "FIEMAP behind the largest file",
+    )?;
+    fails(
+        fiemap(&file, 0, 4096, 0x8000, 4),
+        libc::EBADR,
+        "FIEMAP with a flag that is none",
+    )?;
+    drop(file);
+    mounted.end()
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Telling the device what is free: all of it at once (`fstrim(8)`), or as it becomes free (mount option `discard`). C:
+//! `ext4_trim_fs` and `ext4_issue_discard` in `fs/ext4/mballoc.c`.
+
+use super::{
+    balloc::{self, Run},
+    error::{At, OrReport},
+    group, SuperBlock,
+};
+use crate::{
+    format::bitmap,
+    vfs::{discard::is_interrupted, errno::EOPNOTSUPP, ioctl::TrimRange},
+};
+use kernel::prelude::*;
+
+/// Discards what is free in a range of the device, except in runs that are too short; answers how many bytes those were.
+///
+/// # Errors
+///
+/// `EINVAL` for a range that makes no sense; `EOPNOTSUPP`, `EIO`, `EUCLEAN`.
+pub(super) fn trim(sb: &SuperBlock, range: TrimRange) -> Result<u64> {
+    let geo = &sb.data().geo;
+    let granularity = u64::from(sb.discard_granularity().ok_or(EOPNOTSUPP)?);
+    let [start, len, least] = range;
+    let group_blocks = u64::from(geo.blocks_per_group());
+    let blocks = u64::from(geo.blocks_count());
+    let first_block = sb.block_of(start);
+    let end = first_block
+        .saturating_add(sb.block_of(len))
+        .saturating_sub(1);
+    let mut shortest = sb.block_of(least);
+    if shortest > group_blocks || first_block >= blocks || len < sb.block_bytes() {
+        return Err(EINVAL);
+    }
+    // Less than the device discards at a time it does not discard.
+    if least < granularity {
+        shortest = sb.block_of(granularity);
+        if shortest > group_blocks {
+            return Ok(0);
+        }
+    }
+    let first_data = geo.first_data_block();
+    let end = end.min(blocks.saturating_sub(1));
+    if end <= u64::from(first_data) {
+        return Ok(0);
+    }
+    // CAST: both below `blocks`, of 32 bits; and `shortest` not above a group.
+    let (first_block, end, shortest) = (first_block as u32, end as u32, shortest as u32);
+    let at = At::SuperBlock;
+    let (first_group, mut first) = geo
+        .block_group(first_block.max(first_data))
+        .or_report(sb, at)?;
+    let (last_group, last) = geo.block_group(end).or_report(sb, at)?;
+    let mut trimmed: u64 = 0;
+    for group in first_group..=last_group {
+        if is_interrupted() {
+            break;
+        }
+        let stop = if group == last_group {
+            last.saturating_add(1)
+        } else {
+            geo.group_blocks(group)
+        };
+        trimmed = trimmed.saturating_add(trim_group(sb, group, first, stop, shortest)?);
+        first = 0;
+    }
+    Ok(trimmed.saturating_mul(sb.block_bytes()))
+}
+
+/// Discards the free runs of a group that begin at bits `first..stop` and have at least `shortest` blocks; answers how many
+/// blocks they have. C: `ext4_try_to_trim_range`.
+///
+/// Nobody allocates meanwhile.
+fn trim_group(sb: &SuperBlock, group: u32, first: u32, stop: u32, shortest: u32) -> Result<u64> {
+    let data = sb.data();
+    let geo = &data.geo;
+    let at = At::BlockBitmap(group);
+    let _space = data.space.lock();
+    let desc = group::read(sb, group)?;
+    if u32::from(desc.free_blocks_count.get()) < shortest {
+        return Ok(0);
+    }
+    let buffer = balloc::read_bitmap(sb, group, &desc)?;
+    let bits = geo.group_blocks(group);
+    let mut trimmed: u64 = 0;
+    let mut from = first;
+    while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop).or_report(sb, at)? {
+        let count = bitmap::zero_run(&buffer, bit, bits).or_report(sb, at)?;
+        if count >= shortest {
+            match sb.discard(geo.group_first_block(group).saturating_add(bit), count) {
+                Ok(()) => {}
+                Err(e) if e == EOPNOTSUPP => {}
+                // What has been done is told, as ext4 does.
+                Err(_) => break,
+            }
+            trimmed = trimmed.saturating_add(u64::from(count));
+        }
+        from = bit.saturating_add(count).saturating_add(1);
+        if is_interrupted() {
+            break;
+        }
+    }
+    Ok(trimmed)
+}
+
+/// Blocks have just been freed, and `SuperData::space` is held still, so that nobody has them yet.
+pub(super) fn freed(sb: &SuperBlock, run: Run) {
+    if !sb.data().options.discards() {
+        return;
+    }
+    match sb.discard(run.start, run.count) {
+        Ok(()) => {}
+        Err(e) if e == EOPNOTSUPP => {}
+        Err(e) => pr_warn!(
+            "({}): blocks {}+{} not discarded: {e:?}\n",
+            sb.id(),
+            run.start,
+            run.count
+        ),
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! File handles, for NFS servers and `open_by_handle_at(2)`. C: `ext4_nfs_get_inode` in `fs/ext4/super.c`, `ext4_get_parent` in
+//! `fs/ext4/namei.c`.
+
+use super::{dir, error, inode, Inode, Notblk, SuperBlock};
+use crate::{
+    format::inode::ROOT_INO,
+    vfs::{
+        errno::ESTALE,
+        export::{self, Generation},
+        InodeRef,
+    },
+};
+use kernel::prelude::*;
+
+impl export::Operations for Notblk {
+    fn from_handle(
+        sb: &SuperBlock,
+        ino: u64,
+        generation: Generation,
+    ) -> Result<InodeRef<'_, Self>> {
+        let geo = &sb.data().geo;
+        // A number that no name can lead to is no damage: the client made it up.
+        let ordinary = u64::from(geo.first_ino())..=u64::from(geo.inodes_count());
+        if ino != u64::from(ROOT_INO) && !ordinary.contains(&ino) {
+            return Err(ESTALE);
+        }
+        let inode = inode::iget(sb, ino)?;
+        if !generation.is_of(&inode) {
+            return Err(ESTALE);
+        }
+        Ok(inode)
+    }
+
+    fn parent(dir: &Inode) -> Result<InodeRef<'_, Self>> {
+        // Without `i_rwsem`: an entry is whole at any time, and exportfs asks again where a rename came between.
+        let ino = dir::find(dir, b"..")?.ok_or(ENOENT)?.ino();
+        inode::iget(dir.sb(), ino).map_err(|e| {
+            if e == ESTALE {
+                return error::report(
+                    dir.sb(),
+                    fmt!("directory {}: .. is deleted inode {ino}", dir.ino()),
+                );
+            }
+            e
+        })
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shutting a mounted filesystem down. C: `ext4_force_shutdown` in `fs/ext4/ioctl.c`.
+//!
+//! From then on every call that reads or changes files says `EIO`, nothing more is written, and the superblock stays marked as
+//! in use, so that e2fsck looks.
+
+use super::{Notblk, SuperBlock};
+use crate::vfs::shutdown;
+use kernel::{
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+};
+
+/// Whether a filesystem is shut down.
+pub(super) struct State(Atomic<bool>);
+
+impl State {
+    /// It works.
+    pub(super) fn new() -> Self {
+        Self(Atomic::new(false))
+    }
+
+    fn is_down(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl shutdown::Operations for Notblk {
+    fn check_alive(sb: &SuperBlock) -> Result {
+        if is_down(sb) {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    fn shut_down(sb: &SuperBlock) {
+        force(sb, How::NoLogFlush);
+    }
+}
+
+/// Whether it is shut down.
+pub(super) fn is_down(sb: &SuperBlock) -> bool {
+    sb.data().shutdown.is_down()
+}
+
+/// What is written before.
+#[derive(Clone, Copy)]
+enum How {
+    /// Everything (`EXT4_GOING_FLAGS_DEFAULT`).
+    Sync,
+    /// What the journal has (`EXT4_GOING_FLAGS_LOGFLUSH`): nothing, without one.
+    LogFlush,
+    /// Nothing (`EXT4_GOING_FLAGS_NOLOGFLUSH`).
+    NoLogFlush,
+}
+
+/// As `FS_IOC_SHUTDOWN` asks.
+///
+/// # Errors
+///
+/// `EINVAL` for a way that is none.
+pub(super) fn by_flags(sb: &SuperBlock, flags: u32) -> Result {
+    let how = match flags {
+        0 => How::Sync,
+        1 => How::LogFlush,
+        2 => How::NoLogFlush,
+        _ => return Err(EINVAL),
+    };
+    if is_down(sb) {
+        return Ok(());
+    }
+    if let How::Sync = how {
+        return sb.while_frozen(|| force(sb, how));
+    }
+    force(sb, how);
+    Ok(())
+}
+
+fn force(sb: &SuperBlock, how: How) {
+    let data = sb.data();
+    if !data.shutdown.0.xchg(true, Relaxed) {
+        // CAST: the numbers of the ioctl.
+        pr_alert!("({}): shut down requested ({})\n", sb.id(), how as u32);
+    }
+    data.options.stop_discard();
+}
