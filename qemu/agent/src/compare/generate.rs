@@ -48,13 +48,13 @@ const WEIGHTS: [(u64, Make); 40] = [
     (5, |g| g.exchange(RenameFlags::WHITEOUT)),
     (8, Generator::open_tmpfile),
     (8, |g| What::LinkSlot(g.slot(), g.path())),
-    (16, |g| What::Truncate(g.path(), g.offset())),
-    (26, |g| What::Ftruncate(g.slot(), g.offset())),
+    (16, |g| What::Truncate(g.path(), g.end())),
+    (26, |g| What::Ftruncate(g.slot(), g.end())),
     (3, |g| g.many(What::Fill)),
     (6, |g| g.many(What::Sweep)),
     (90, |g| What::Read(g.slot(), g.offset(), g.length())),
     (140, |g| {
-        What::Write(g.slot(), g.offset(), g.length(), g.from())
+        What::Write(g.slot(), g.end(), g.length(), g.from())
     }),
     (25, |g| What::Append(g.slot(), g.length(), g.from())),
     (20, |g| What::MapRead(g.slot(), g.offset(), g.length())),
@@ -218,11 +218,23 @@ impl Generator {
         ])
     }
 
-    /// An offset in a file: mostly near, sometimes where the map of blocks gets deeper, seldom where it ends.
+    /// An offset in a file: mostly near, sometimes where the map of blocks gets deeper.
     fn offset(&mut self) -> u64 {
+        let kind = self.below(98);
+        self.offset_of(kind)
+    }
+
+    /// The same, seldom where the largest file ends. Not for what changes nothing: ext4 tells the VFS that files may be as
+    /// large as those with extents, so that a read beyond that end is a read past the end of the file there, access time and all.
+    fn end(&mut self) -> u64 {
+        let kind = self.below(100);
+        self.offset_of(kind)
+    }
+
+    fn offset_of(&mut self, kind: u64) -> u64 {
         let block = self.block;
         let pointers = block / 4;
-        let at = match self.below(100) {
+        let at = match kind {
             0..60 => return self.jitter(16),
             60..80 => return self.jitter(200),
             80..86 => 12,
@@ -399,7 +411,7 @@ impl Generator {
             true => self.offset(),
             false => self.length() as u64,
         };
-        What::Fallocate(self.slot(), mode, self.offset(), length)
+        What::Fallocate(self.slot(), mode, self.end(), length)
     }
 
     fn setxattr(&mut self) -> What {

@@ -6,6 +6,7 @@ use super::clock::Time;
 use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 
 /// `STATX_ATTR_*` that come from the inode.
 const ATTRIBUTES: StatxAttributes = StatxAttributes::COMPRESSED
@@ -14,7 +15,6 @@ const ATTRIBUTES: StatxAttributes = StatxAttributes::COMPRESSED
     .union(StatxAttributes::NODUMP);
 
 /// What stat says.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Meta {
     /// Type and permissions.
     pub mode: u32,
@@ -30,20 +30,15 @@ pub struct Meta {
     btime: Option<Time>,
     attributes: u64,
     /// Sectors of a directory: not compared, but missing from the free ones.
-    pub dir_blocks: Ignored,
+    pub dir_blocks: u64,
+    /// Its number.
+    pub ino: u64,
 }
 
-/// A figure that is as good as any other.
-#[derive(Clone, Copy)]
-pub struct Ignored(pub u64);
-
-impl PartialEq for Ignored {
-    fn eq(&self, _: &Ignored) -> bool {
-        true
-    }
-}
-
-impl Eq for Ignored {}
+/// Files that holes were punched in, by their numbers on the control. ext4 keeps indirect blocks that have become empty by it;
+/// a driver that does not is no worse.
+#[derive(Default)]
+pub struct Punched(pub BTreeSet<u64>);
 
 impl Meta {
     /// Asks for it; an empty path is the open file itself. Symlinks are not followed unless that is asked for.
@@ -82,12 +77,17 @@ impl Meta {
                 true => (stat.stx_attributes & ATTRIBUTES).bits(),
                 false => 0,
             },
-            dir_blocks: Ignored(if is_dir { stat.stx_blocks } else { 0 }),
+            dir_blocks: if is_dir { stat.stx_blocks } else { 0 },
+            ino: stat.stx_ino,
         }
     }
 
-    /// Which fields differ: their names, and what each of the two says.
-    pub fn differences(&self, other: &Meta) -> Vec<(&'static str, String, String)> {
+    /// Which fields differ from the control's: their names, and what each of the two says.
+    pub fn differences(
+        &self,
+        other: &Meta,
+        punched: &Punched,
+    ) -> Vec<(&'static str, String, String)> {
         let mut found = Vec::new();
         let mut field = |name, one: String, two: String| {
             if one != two {
@@ -104,7 +104,9 @@ impl Meta {
             format!("{:?}", other.owner),
         );
         field("size", self.size.to_string(), other.size.to_string());
-        field("sectors", self.blocks.to_string(), other.blocks.to_string());
+        if self.blocks > other.blocks || !punched.0.contains(&other.ino) {
+            field("sectors", self.blocks.to_string(), other.blocks.to_string());
+        }
         field(
             "device",
             format!("{:?}", self.rdev),

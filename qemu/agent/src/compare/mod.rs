@@ -26,11 +26,11 @@ use anyhow::{ensure, Context, Result};
 use class::Classes;
 use clock::Clock;
 use generate::Generator;
-use meta::Meta;
+use meta::{Meta, Punched};
 use notblk_protocol::{CompareDifference, CompareKind, CompareReport, CompareSpec, Driver, Event};
 use op::{Op, What};
 use rustix::fd::AsFd;
-use rustix::fs::Mode;
+use rustix::fs::{FallocateFlags, Mode};
 use rustix::io::Errno;
 use side::{Done, Side, Stock};
 use std::collections::BTreeMap;
@@ -246,6 +246,7 @@ impl Bench<'_> {
         seen: &mut Seen,
     ) -> Result<Option<Difference>> {
         let mut pair = self.fresh()?;
+        let mut punched = Punched::default();
         let due = |every: Option<u32>, done: usize| {
             every.is_some_and(|every| {
                 (done + 1).is_multiple_of(every as usize) || done + 1 == ops.len()
@@ -267,7 +268,7 @@ impl Bench<'_> {
                     write("/proc/sys/vm/drop_caches", "3").context("drop caches")?;
                     None
                 }
-                _ => self.one(*number, op, &mut pair, seen),
+                _ => self.one(*number, op, &mut pair, &mut punched, seen),
             };
             if found.is_some() {
                 return Ok(found);
@@ -278,7 +279,7 @@ impl Bench<'_> {
             if due(looks.trees, done) {
                 seen.trees += 1;
                 let [subject, control] = &pair;
-                if let Some(mut found) = tree::compare(subject, control, &self.classes)? {
+                if let Some(mut found) = tree::compare(subject, control, &self.classes, &punched)? {
                     found.lines.insert(0, format!("after operation {number}:"));
                     return Ok(Some(found));
                 }
@@ -302,6 +303,7 @@ impl Bench<'_> {
         number: u32,
         op: &Op,
         pair: &mut [Side; 2],
+        punched: &mut Punched,
         seen: &mut Seen,
     ) -> Option<Difference> {
         let [subject, control] = pair;
@@ -350,7 +352,7 @@ impl Bench<'_> {
             let follow = matches!(op.what, What::Stat(_));
             let of = |side: &Side| Meta::of(side.root(), path, follow, &self.classes);
             let (one, two) = (of(subject), of(control));
-            if let Some((aspect, lines)) = metas(path, one, two, kinds) {
+            if let Some((aspect, lines)) = metas(path, one, two, kinds, punched) {
                 return Some(difference(aspect, lines));
             }
         }
@@ -359,7 +361,13 @@ impl Bench<'_> {
             return None;
         };
         let of = |file: &std::fs::File| Meta::of(file.as_fd(), "", true, &self.classes);
-        let (aspect, lines) = metas(&format!("#{slot}"), of(one), of(two), kinds)?;
+        let (one, two) = (of(one), of(two));
+        if let (What::Fallocate(_, mode, ..), Ok(meta)) = (&op.what, &two) {
+            if mode.contains(FallocateFlags::PUNCH_HOLE) {
+                punched.0.insert(meta.ino);
+            }
+        }
+        let (aspect, lines) = metas(&format!("#{slot}"), one, two, kinds, punched)?;
         Some(difference(aspect, lines))
     }
 
@@ -450,6 +458,7 @@ fn metas(
     one: Result<Meta, Errno>,
     two: Result<Meta, Errno>,
     kinds: [&str; 2],
+    punched: &Punched,
 ) -> Option<(String, Vec<String>)> {
     let errno = |result: &Result<Meta, Errno>| match result {
         Ok(_) => "is there".to_owned(),
@@ -457,7 +466,7 @@ fn metas(
     };
     match (one, two) {
         (Ok(one), Ok(two)) => {
-            let fields = one.differences(&two);
+            let fields = one.differences(&two, punched);
             let names: Vec<_> = fields.iter().map(|(name, ..)| *name).collect();
             let line = |(name, one, two): &(&str, String, String)| {
                 format!(

@@ -2,7 +2,7 @@
 //! Whole trees, compared.
 
 use super::class::{Class, Classes};
-use super::meta::Meta;
+use super::meta::{Meta, Punched};
 use super::side::{names, xattr_names, Side};
 use super::Difference;
 use anyhow::{Context, Result};
@@ -15,11 +15,17 @@ use std::os::unix::fs::FileExt;
 const PIECE: usize = 128 << 10;
 
 /// The first difference between the two, names, metadata, contents, and then the count of what is free.
-pub fn compare(subject: &Side, control: &Side, classes: &Classes) -> Result<Option<Difference>> {
+pub fn compare(
+    subject: &Side,
+    control: &Side,
+    classes: &Classes,
+    punched: &Punched,
+) -> Result<Option<Difference>> {
     let mut walk = Walk {
         subject,
         control,
         classes,
+        punched,
         spaces: [vec![0; PIECE], vec![0; PIECE]],
         dir_blocks: [0, 0],
     };
@@ -34,6 +40,7 @@ struct Walk<'a> {
     subject: &'a Side,
     control: &'a Side,
     classes: &'a Classes,
+    punched: &'a Punched,
     spaces: [Vec<u8>; 2],
     /// Sectors that directories take, which need not be as many on both.
     dir_blocks: [u64; 2],
@@ -46,7 +53,7 @@ impl Walk<'_> {
                 .with_context(|| format!("{}: statx {path:?}", side.kind))
         };
         let (one, two) = (meta(self.subject)?, meta(self.control)?);
-        let fields = one.differences(&two);
+        let fields = one.differences(&two, self.punched);
         if !fields.is_empty() {
             return Ok(Some(self.differ_in(&fields, path)));
         }
@@ -55,8 +62,8 @@ impl Walk<'_> {
         }
         match FileType::from_raw_mode(one.mode) {
             FileType::Directory => {
-                self.dir_blocks[0] += one.dir_blocks.0;
-                self.dir_blocks[1] += two.dir_blocks.0;
+                self.dir_blocks[0] += one.dir_blocks;
+                self.dir_blocks[1] += two.dir_blocks;
                 self.directory(path)
             }
             FileType::RegularFile => self.contents(path, one.size),
@@ -226,7 +233,10 @@ impl Walk<'_> {
         };
         let one = count(self.subject, self.dir_blocks[0])?;
         let two = count(self.control, self.dir_blocks[1])?;
-        Ok((one != two).then(|| {
+        // What is free beyond that of the control is what it keeps of files with punched holes.
+        let fewer = one.1 < two.1 || (one.1 > two.1 && self.punched.0.is_empty());
+        let others = (one.0, one.2, one.3) != (two.0, two.2, two.3);
+        Ok((fewer || others).then(|| {
             self.differ(
                 "statfs",
                 "blocks, free and in directories, inodes, free",
