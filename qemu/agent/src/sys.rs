@@ -601,7 +601,7 @@ pub fn set_fs_user(user: u32, group: u32) {
 
 /// `truncate`, which opens nothing.
 pub fn truncate(path: &str, size: u64) -> Result<()> {
-    let path = std::ffi::CString::new(path)?;
+    let path = CString::new(path)?;
     // SAFETY: the path ends with a zero and lives through the call.
     match unsafe { libc::truncate(path.as_ptr(), size as libc::off_t) } {
         0 => Ok(()),

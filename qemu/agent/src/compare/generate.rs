@@ -224,8 +224,8 @@ impl Generator {
         self.offset_of(kind)
     }
 
-    /// The same, seldom where the largest file ends. Not for what changes nothing: ext4 tells the VFS that files may be as
-    /// large as those with extents, so that a read beyond that end is a read past the end of the file there, access time and all.
+    /// The same, seldom where the largest file ends: for writes and truncate, where ext4 itself knows that end. The VFS it tells
+    /// that of files with extents, so a read there is one past the file's end, access time and all, and fallocate no EFBIG.
     fn end(&mut self) -> u64 {
         let kind = self.below(100);
         self.offset_of(kind)
@@ -411,7 +411,7 @@ impl Generator {
             true => self.offset(),
             false => self.length() as u64,
         };
-        What::Fallocate(self.slot(), mode, self.end(), length)
+        What::Fallocate(self.slot(), mode, self.offset(), length)
     }
 
     fn setxattr(&mut self) -> What {
