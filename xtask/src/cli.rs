@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand};
 
 use crate::kernel::toolchain::Toolchain;
-use crate::{fstests, matrix, race, shell, test};
+use crate::{compare, fstests, matrix, race, shell, test};
 
 /// The laboratory around notblk: provisions, builds, boots and judges.
 #[derive(Parser)]
@@ -42,6 +42,8 @@ pub enum Command {
     Test(test::Args),
     /// Show the fallback race, without the drain and with it
     Race(race::Args),
+    /// Do the same random operations on notblk and on the kernel's C driver, and show where they differ
+    Compare(Box<compare::Args>),
     /// Build, boot, test and race over kernels and configurations, in one table
     Matrix(matrix::Args),
     /// Run xfstests, which you have built, in guests; judge, keep and compare the results

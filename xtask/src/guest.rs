@@ -89,18 +89,19 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Provides the kernel, builds module and agent, packs the initramfs; with fsx in it where that is wanted.
-    pub fn prepare(ctx: &Ctx, args: &GuestArgs, with_fsx: bool) -> Result<Guest> {
+    /// Provides the kernel, builds module and agent, packs the initramfs; with the programs of the tests in it where they are
+    /// wanted.
+    pub fn prepare(ctx: &Ctx, args: &GuestArgs, for_tests: bool) -> Result<Guest> {
         let driver = Driver::from(args.driver);
         let want = match driver {
             Driver::Notblk => Want::Tree,
             Driver::Ext4 => Want::BootOnly,
         };
-        let programs = programs(with_fsx);
+        let programs = programs(for_tests);
         let (kernel, built) = setup::everything(ctx, args.kernel.as_deref(), want, &programs)?;
         let mut built = built.into_iter();
         let agent = built.next().context("the agent was not built")?;
-        let fsx = built.next();
+        let programs: Vec<_> = PROGRAMS.iter().map(|(name, _)| *name).zip(built).collect();
         let toolbox = ctx.toolbox()?;
         let module: Option<PathBuf> = match driver {
             Driver::Notblk => Some(ctx.build_module(&toolbox, &kernel)?),
@@ -110,7 +111,7 @@ impl Guest {
             toolbox: &toolbox,
             kernel: &kernel,
             agent: &agent,
-            fsx: fsx.as_deref(),
+            programs: &programs,
             module: module.as_deref(),
             extra_modules: &[],
         };
@@ -179,19 +180,21 @@ impl Guest {
     }
 }
 
-/// The programs in a guest: the agent, and fsx where that is wanted.
-pub fn programs(with_fsx: bool) -> Vec<Program> {
+/// Published crates whose programs the tests run, and their versions.
+const PROGRAMS: [(&str, &str); 2] = [("fsx", "0.3.2"), ("pjdfstest", "0.2.2")];
+
+/// The programs in a guest: the agent, and those of the tests where they are wanted.
+pub fn programs(for_tests: bool) -> Vec<Program> {
     let mut programs = vec![Program::Workspace {
         package: "notblk-agent".into(),
         bin: "notblk-agent".into(),
     }];
-    if with_fsx {
-        programs.push(Program::Published {
-            name: "fsx".into(),
-            version: "0.3.2".into(),
-            bin: "fsx".into(),
-        });
-    }
+    let published = PROGRAMS.iter().filter(|_| for_tests);
+    programs.extend(published.map(|(name, version)| Program::Published {
+        name: (*name).into(),
+        version: (*version).into(),
+        bin: (*name).into(),
+    }));
     programs
 }
 

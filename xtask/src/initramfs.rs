@@ -52,8 +52,8 @@ pub struct Parts<'a> {
     pub kernel: &'a Kernel,
     /// PID 1.
     pub agent: &'a Path,
-    /// The fsx program, for those who run it.
-    pub fsx: Option<&'a Path>,
+    /// Published programs for the tests, by their names.
+    pub programs: &'a [(&'a str, PathBuf)],
     /// The module under test; none for the kernel's own driver.
     pub module: Option<&'a Path>,
     /// Modules beside those that every guest has.
@@ -67,8 +67,8 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
     let mut order = fs::read_to_string(base.join("order")).context("cannot read the initramfs")?;
     let mut overlay = Archive::default();
     overlay.file("/init", 0o755, read(parts.agent)?);
-    if let Some(fsx) = parts.fsx {
-        overlay.file("/usr/bin/fsx", 0o755, read(fsx)?);
+    for (name, path) in parts.programs {
+        overlay.file(&format!("/usr/bin/{name}"), 0o755, read(path)?);
     }
     if let Some(path) = parts.module {
         build::check_module(path, parts.kernel)?;

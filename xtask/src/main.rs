@@ -9,6 +9,7 @@ mod build;
 mod cache;
 mod cargo_static;
 mod cli;
+mod compare;
 mod context;
 mod doctor;
 mod errors;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Result<Code> {
         Command::Shell(args) => shell::run(&ctx, args),
         Command::Test(args) => test::run(&ctx, args),
         Command::Race(args) => race::run(&ctx, args),
+        Command::Compare(args) => compare::run(&ctx, *args),
         Command::Matrix(args) => matrix::run(&ctx, args),
         Command::RunXfstests(args) => fstests::run(&ctx, *args),
         Command::Toolbox(args) => toolbox::run(&ctx, args),

@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
 use crate::guest::{Guest, GuestArgs};
-pub use guest::{list, run as in_guest};
+pub use guest::{list, run as in_guest, How};
 pub use report::Report;
 
 /// Options of `test`.
@@ -35,6 +35,9 @@ pub struct Args {
     /// Seed of the random guest tests
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Operations of each fsx test [default: a few thousand]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    fsx_ops: Option<u32>,
 }
 
 /// `cargo xtask test`.
@@ -57,7 +60,11 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         all.for_each(|test| println!("{test}"));
         return Ok(Code::PASSED);
     }
-    in_guest(ctx, &guest, &tests, args.seed, &mut report)?;
+    let how = How {
+        seed: args.seed,
+        fsx_ops: args.fsx_ops,
+    };
+    in_guest(ctx, &guest, &tests, how, &mut report)?;
     suite::run(ctx, &runner_tests, &mut report)?;
     Ok(report.close())
 }

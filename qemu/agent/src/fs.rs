@@ -97,7 +97,7 @@ pub fn load(driver: Driver) -> Result<()> {
     modules::load(driver.name(), &[])
 }
 
-/// Mounts; options as for `mount -o`, of which `ro` is the one that is a flag.
+/// Mounts; options as for `mount -o`, of which `ro` and `strictatime` are flags.
 pub fn try_mount(kind: &str, disk: &str, place: &str, options: &str) -> Result<(), Errno> {
     let (flags, data) = split(options);
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
@@ -111,18 +111,18 @@ pub fn try_remount(place: &str, options: &str) -> Result<(), Errno> {
     mount_remount(place, flags, data.as_c_str())
 }
 
-/// Takes `ro` and `rw` out of the options, the only ones that mount(8) turns into flags here.
+/// Takes `ro`, `rw` and `strictatime` out of the options, the only ones that mount(8) turns into flags here.
 fn split(options: &str) -> (MountFlags, String) {
-    let read_only = options.split(',').any(|option| option == "ro");
-    let data: Vec<_> = options
-        .split(',')
-        .filter(|option| !matches!(*option, "" | "ro" | "rw"))
-        .collect();
-    let flags = if read_only {
-        MountFlags::RDONLY
-    } else {
-        MountFlags::empty()
-    };
+    let mut flags = MountFlags::empty();
+    let mut data = Vec::new();
+    for option in options.split(',') {
+        match option {
+            "" | "rw" => {}
+            "ro" => flags |= MountFlags::RDONLY,
+            "strictatime" => flags |= MountFlags::STRICTATIME,
+            _ => data.push(option),
+        }
+    }
     (flags, data.join(","))
 }
 

@@ -10,6 +10,7 @@
 //! - [`fs`], [`buf`], [`sys`], [`fault`]: what workloads and tests are written with
 //! - [`watchers`]: lockdep and kmemleak, where the kernel has them
 //! - [`race`]: the main job
+//! - [`compare`]: one sequence of operations on two drivers
 //! - [`tests`]: the guest tests, one file per subject
 //! - [`suite`]: xfstests, in a root of its own
 //! - [`shell`]: the prompt
@@ -17,6 +18,7 @@
 mod attributes;
 mod boot;
 mod buf;
+mod compare;
 mod fault;
 mod fs;
 mod host;
@@ -79,6 +81,7 @@ fn run() -> Result<()> {
     let done = match job.work {
         Work::Race { rows } => race::run(&guest, &rows).and_then(|()| watchers::ask(&guest)),
         Work::Test(spec) => tests::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
+        Work::Compare(spec) => compare::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Suite(spec) => suite::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Shell => shell::interactive(&guest),
         Work::Command { command } => shell::command(&guest, &command),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The system calls that no safe crate wraps: Linux AIO, io_uring with buffers, mmap, loop devices, file handles, mapped
-//! owners, freezing and the console's log level. With the files of `sys/` the only ones of the agent with `unsafe`; each
-//! wrapper owns the memory that the kernel
+//! owners, a thread's identity, freezing and the console's log level. With the files of `sys/` the only ones of the agent with
+//! `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
 pub mod files;
@@ -192,6 +192,11 @@ impl Mapping {
     /// Maps `length` bytes from the file's start. Touching pages past its end kills the process
     /// with SIGBUS, so callers keep within it.
     pub fn new(file: &File, length: usize) -> Result<Mapping> {
+        Mapping::at(file, 0, length)
+    }
+
+    /// The same from an offset, a multiple of the page size.
+    pub fn at(file: &File, offset: u64, length: usize) -> Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let start = unsafe {
             libc::mmap(
@@ -200,7 +205,7 @@ impl Mapping {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 file.as_raw_fd(),
-                0,
+                offset as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {
@@ -244,13 +249,28 @@ impl Mapping {
         usize::try_from(count).map_err(|_| Error::last_os_error())
     }
 
-    /// `pread` from a file's beginning into `length` bytes of the mapping at `offset`. Where the kernel cannot have the pages it
-    /// stops, with `EFAULT` if at once: nobody gets a signal.
-    pub fn read_from(&self, file: &File, offset: usize, length: usize) -> Result<usize> {
-        assert!(offset + length <= self.length);
-        // SAFETY: in bounds as just checked, and no reference into the mapping exists.
+    /// `pread` of another file into a part of it: a write by the mapping that the kernel does, so that a page that cannot be
+    /// had is EFAULT or a short count, not the process's death.
+    pub fn fill_from(&self, file: &File, at: u64, start: usize, length: usize) -> Result<usize> {
+        assert!(start + length <= self.length);
+        // SAFETY: in bounds as just checked. The kernel writes to the mapping, into which no reference exists.
+        let count = unsafe {
+            libc::pread(
+                file.as_raw_fd(),
+                self.start.add(start).cast(),
+                length,
+                at as libc::off_t,
+            )
+        };
+        usize::try_from(count).map_err(|_| Error::last_os_error())
+    }
+
+    /// `pwrite` of a part of it to the beginning of another file, with the same answers.
+    pub fn copy_to(&self, file: &File, start: usize, length: usize) -> Result<usize> {
+        assert!(start + length <= self.length);
+        // SAFETY: in bounds as just checked; the kernel only reads from the mapping.
         let count =
-            unsafe { libc::pread(file.as_raw_fd(), self.start.add(offset).cast(), length, 0) };
+            unsafe { libc::pwrite(file.as_raw_fd(), self.start.add(start).cast(), length, 0) };
         usize::try_from(count).map_err(|_| Error::last_os_error())
     }
 
@@ -663,6 +683,25 @@ pub fn thaw(file: &File) -> Result<()> {
 fn plain_ioctl(file: &File, request: libc::Ioctl) -> Result<()> {
     // SAFETY: these ioctls do not use their argument.
     match unsafe { libc::ioctl(file.as_raw_fd(), request, 0) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
+/// Gives this thread the file-system identity of a user and group; with any user but 0 it loses the privileges over files.
+pub fn set_fs_user(user: u32, group: u32) {
+    // SAFETY: the two take numbers and touch no memory. They fail only where the caller may not, and PID 1 may.
+    unsafe {
+        libc::setfsgid(group);
+        libc::setfsuid(user);
+    }
+}
+
+/// `truncate`, which opens nothing.
+pub fn truncate(path: &str, size: u64) -> Result<()> {
+    let path = CString::new(path)?;
+    // SAFETY: the path ends with a zero and lives through the call.
+    match unsafe { libc::truncate(path.as_ptr(), size as libc::off_t) } {
         0 => Ok(()),
         _ => Err(Error::last_os_error()),
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the host asks of the guest.
 
-use crate::{RaceSpec, SuiteSpec, TestSpec};
+use crate::{CompareSpec, RaceSpec, SuiteSpec, TestSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,6 +52,8 @@ pub enum Work {
     },
     /// Run guest tests.
     Test(TestSpec),
+    /// Run one sequence of operations on two drivers.
+    Compare(CompareSpec),
     /// Run tests of xfstests.
     Suite(SuiteSpec),
     /// An interactive shell on the serial console, with a filesystem mounted.

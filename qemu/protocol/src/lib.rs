@@ -8,12 +8,14 @@
 
 #![forbid(unsafe_code)]
 
+mod compare;
 mod job;
 mod race;
 pub mod splat;
 pub mod suite;
 mod test;
 
+pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
 pub use job::{Driver, Job, Work};
 pub use race::{RaceRow, RaceSpec, Story};
 pub use suite::{SuiteSpec, SuiteStatus, SuiteTest};
@@ -26,7 +28,7 @@ pub const PORT: &str = "notblk.agent";
 
 /// Raised with every change that an older peer would misread. Host and agent are built from one
 /// tree, so a difference means that a stale initramfs was booted.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What the kernel prints, rate-limited, when the completion of a direct write finds dirty pages.
 pub const INVALIDATION_FAILURE: &str = "Page cache invalidation failure on direct I/O";
@@ -63,6 +65,8 @@ pub enum Event {
     },
     /// One row of the race's table is complete.
     Row(RaceRow),
+    /// The differential test has ended.
+    Compared(Box<CompareReport>),
     /// One guest test has ended.
     Test {
         /// The test's name.

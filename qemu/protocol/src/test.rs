@@ -10,6 +10,8 @@ pub struct TestSpec {
     pub names: Vec<String>,
     /// Seed of the random tests, so that a failure can be run again.
     pub seed: u64,
+    /// Operations of each test that runs fsx, where they are not to be its own few.
+    pub fsx_ops: Option<u32>,
 }
 
 /// How a test went.

@@ -85,7 +85,7 @@ impl SuiteGuest {
             toolbox: &toolbox,
             kernel: &kernel,
             agent: &agent,
-            fsx: None,
+            programs: &[],
             module: module.as_deref(),
             extra_modules: MODULES,
         };

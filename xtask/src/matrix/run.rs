@@ -16,8 +16,11 @@ use crate::kernel::{NoRust, Want};
 use crate::race;
 use crate::test::{self, Report};
 
-/// Seed of the random guest tests, the one that `cargo xtask test` has.
-const SEED: u64 = 1;
+/// How random guest tests are run: as `cargo xtask test` does.
+const HOW: test::How = test::How {
+    seed: 1,
+    fsx_ops: None,
+};
 
 /// What is done in each row.
 pub struct Job {
@@ -129,7 +132,7 @@ impl Row {
 
     fn test(&mut self, ctx: &Ctx, guest: &Guest, tests: &[String]) {
         let mut report = Report::as_progress();
-        let ended = test::in_guest(ctx, guest, tests, SEED, &mut report);
+        let ended = test::in_guest(ctx, guest, tests, HOW, &mut report);
         self.boot = report.boot.map(|time| time.as_secs_f64());
         // What was seen before the error counts; that nothing passed is the error's fault.
         let code = match ended.is_err() && report.is_good_so_far() {

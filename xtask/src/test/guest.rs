@@ -19,6 +19,29 @@ use super::report::Report;
 /// What one boot may take in all.
 const LIMIT: Duration = Duration::from_secs(3600);
 
+/// What an operation of fsx may take, on a kernel that nothing watches.
+const FSX_OPERATION: Duration = Duration::from_millis(30);
+
+/// How random tests are run.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// Their seed.
+    pub seed: u64,
+    /// Operations of each that runs fsx, where there is a wish.
+    pub fsx_ops: Option<u32>,
+}
+
+impl How {
+    /// What one boot may take for so many tests.
+    fn limit(self, tests: &VecDeque<String>) -> Duration {
+        let fsx = tests.iter().filter(|name| name.starts_with("fsx/")).count();
+        let operations = u32::try_from(fsx)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(self.fsx_ops.unwrap_or(0));
+        LIMIT.saturating_add(FSX_OPERATION.saturating_mul(operations))
+    }
+}
+
 /// The tests that the agent has; started on the host, it prints them as JSON.
 pub fn list(agent: &Path) -> Result<Vec<String>> {
     let output = std::process::Command::new(agent)
@@ -34,12 +57,12 @@ pub fn run(
     ctx: &Ctx,
     guest: &Guest,
     tests: &[String],
-    seed: u64,
+    how: How,
     report: &mut Report,
 ) -> Result<()> {
     let mut left: VecDeque<String> = tests.iter().cloned().collect();
     while !left.is_empty() {
-        boot(ctx, guest, &mut left, seed, report)?;
+        boot(ctx, guest, &mut left, how, report)?;
         if report.gives_up && report.boot.is_none() && !left.is_empty() {
             let line = format!(
                 "the guest does not come up: {} tests were not run",
@@ -56,7 +79,7 @@ fn boot(
     ctx: &Ctx,
     guest: &Guest,
     tests: &mut VecDeque<String>,
-    seed: u64,
+    how: How,
     report: &mut Report,
 ) -> Result<()> {
     let what = match tests.len() {
@@ -72,12 +95,14 @@ fn boot(
     );
     let work = Work::Test(TestSpec {
         names: tests.iter().cloned().collect(),
-        seed,
+        seed: how.seed,
+        fsx_ops: how.fsx_ops,
     });
+    let limit = how.limit(tests);
     let mut failed_here = false;
     let mut spoke = false;
     let mut began = Instant::now();
-    let outcome = guest.boot(ctx, "test", work, Some(LIMIT), Some(&step), |event| {
+    let outcome = guest.boot(ctx, "test", work, Some(limit), Some(&step), |event| {
         spoke |= matches!(event, Event::Ready { .. });
         if let Event::Test {
             name,

@@ -5,7 +5,7 @@ use crate::fs::{self, Image, Mounted, DISK, MNT};
 use crate::kmsg::Place;
 use crate::Guest;
 use anyhow::{bail, ensure, Context, Result};
-use notblk_protocol::Driver;
+use notblk_protocol::{Driver, TestSpec};
 use rustix::mount::{unmount, UnmountFlags};
 use std::cell::RefCell;
 use std::fmt;
@@ -32,17 +32,20 @@ pub struct Env<'a> {
     pub image: Image,
     /// For random tests.
     pub seed: u64,
+    /// Operations of a run of fsx, where there is a wish.
+    pub fsx_ops: Option<u32>,
     place: Place,
     notes: RefCell<Vec<String>>,
 }
 
 impl<'a> Env<'a> {
     /// For one test, which begins at `place` in the kernel's log.
-    pub fn new(guest: &'a Guest, image: Image, seed: u64, place: Place) -> Env<'a> {
+    pub fn new(guest: &'a Guest, image: Image, spec: &TestSpec, place: Place) -> Env<'a> {
         Env {
             guest,
             image,
-            seed,
+            seed: spec.seed,
+            fsx_ops: spec.fsx_ops,
             place,
             notes: RefCell::default(),
         }

@@ -5,13 +5,18 @@
 //! device in direct mode: fsx works on the block device, and the loop driver's workers turn that
 //! into asynchronous direct reads and writes of a sparse file on the filesystem under test. That is
 //! also how generic/746, where the seed's bug was found, comes to its concurrent direct writes.
+//!
+//! `cargo xtask test --fsx-ops N fsx/` makes long runs of them, in parts of a seed each.
 
-use super::env::Env;
+use super::env::{Env, Skip};
 use super::{test, Test};
-use crate::fs::{open_direct, tool_code};
+use crate::fs::{open_buffered, open_direct, tool_code, try_mount, Mounted, DISK, MNT};
 use crate::modules;
 use crate::sys::Loop;
-use anyhow::{bail, ensure, Result};
+use anyhow::{bail, ensure, Context, Result};
+use rustix::fs::{fallocate, FallocateFlags};
+use rustix::io::Errno;
+use rustix::mount::{unmount, UnmountFlags};
 use std::fs;
 
 /// Operations per run through the cache.
@@ -21,16 +26,40 @@ const MMAP_OPERATIONS: u32 = 2_000;
 /// Operations on the loop device, which take longer.
 const LOOP_OPERATIONS: u32 = 3_000;
 
+/// Operations of one part of a long run: few enough that the host hears of each part in time.
+const PART: u32 = 10_000;
+
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for size in [1024, 4096, 65536] {
+    for (size, mib) in [(1024, 64), (4096, 64), (65_536, 256)] {
         let name = |what: &str| format!("fsx/{what}-{}k", size / 1024);
-        tests.push(test(&name("buffered"), |env| cached(env, BUFFERED, OPERATIONS)).block(size));
-        tests.push(test(&name("mmap"), |env| cached(env, MMAP, MMAP_OPERATIONS)).block(size));
-        tests.push(test(&name("direct"), direct).block(size));
+        let mut add = |what: &str, run: fn(&Env) -> Result<()>| {
+            tests.push(test(&name(what), run).block(size).mib(mib));
+        };
+        add("buffered", |env| cached(env, BUFFERED, OPERATIONS));
+        add("mmap", |env| cached(env, MMAP, MMAP_OPERATIONS));
+        add("direct", direct);
     }
     tests
+}
+
+/// The line of a configuration that has holes punched, where the driver can.
+fn punching(env: &Env) -> Result<&'static str> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let path = env.path("probe");
+    let file = open_buffered(&path)?;
+    file.set_len(1 << 17)?;
+    let line = match fallocate(&file, mode, 0, 1 << 16) {
+        Ok(()) => "punch_hole = 4\n",
+        Err(Errno::OPNOTSUPP) => {
+            env.note("without punch_hole, which this driver does not have".into());
+            ""
+        }
+        Err(error) => return Err(error).context("fallocate"),
+    };
+    fs::remove_file(path)?;
+    Ok(line)
 }
 
 /// Read, write, truncate, fsync, and what else goes without mappings.
@@ -84,10 +113,24 @@ fsync = 4
 posix_fadvise = 4
 ";
 
-/// Runs fsx with a configuration.
+/// Runs fsx with a configuration, `operations` long or as long as the host wants it.
 fn run(env: &Env, config: &str, operations: u32, path: &str) -> Result<()> {
     fs::write("/tmp/fsx.toml", config)?;
-    let seed = env.seed.to_string();
+    let operations = env.fsx_ops.unwrap_or(operations);
+    let mut done = 0;
+    while done < operations {
+        let part = PART.min(operations - done);
+        let seed = env.seed.wrapping_add(u64::from(done / PART));
+        part_of_it(seed, part, path)?;
+        done += part;
+        env.guest.host.progress(done.into(), operations.into())?;
+    }
+    Ok(())
+}
+
+/// One run of fsx.
+fn part_of_it(seed: u64, operations: u32, path: &str) -> Result<()> {
+    let seed = seed.to_string();
     let operations = operations.to_string();
     let arguments = [
         "-f",
@@ -115,13 +158,16 @@ fn run(env: &Env, config: &str, operations: u32, path: &str) -> Result<()> {
 
 fn cached(env: &Env, config: &str, operations: u32) -> Result<()> {
     let mounted = env.mount("")?;
-    run(env, config, operations, "/mnt/fsx")?;
+    let config = format!("{config}{}", punching(env)?);
+    run(env, &config, operations, "/mnt/fsx")?;
     mounted.end()
 }
 
 fn direct(env: &Env) -> Result<()> {
     modules::load("loop", &[])?;
     let mounted = env.mount("")?;
+    // The loop driver makes holes of what is to be zero.
+    let config = format!("{BLOCK}{}", punching(env)?);
     let file = open_direct(env.path("backing"))?;
     file.set_len(4 << 20)?;
     let device = Loop::attach(&file)?;
@@ -129,7 +175,7 @@ fn direct(env: &Env) -> Result<()> {
     ensure!(dio.trim() == "1", "the loop device is not in direct mode");
     run(
         env,
-        BLOCK,
+        &config,
         LOOP_OPERATIONS,
         &format!("/dev/{}", device.name()),
     )?;

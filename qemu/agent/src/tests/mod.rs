@@ -11,6 +11,7 @@ mod attributes;
 mod cross;
 mod damage;
 mod data;
+mod differential;
 mod direct;
 mod discard;
 mod durable;
@@ -34,6 +35,7 @@ mod namespace;
 mod options;
 mod orphan;
 mod owners;
+mod pjdfstest;
 mod punch;
 mod quota;
 mod record;
@@ -149,10 +151,12 @@ fn all() -> Vec<Test> {
     tests.extend(limits::tests());
     tests.extend(quota::tests());
     tests.extend(cross::tests());
+    tests.extend(differential::tests());
     tests.extend(regressions::tests());
     tests.extend(module::tests());
     tests.extend(faults::tests());
     tests.extend(fsx::tests());
+    tests.extend(pjdfstest::tests());
     tests.extend(damage::tests());
     tests
 }
@@ -174,7 +178,7 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
         guest.host.step(name, 60)?;
         let started = Instant::now();
         let place = guest.kmsg.settle()?;
-        let (verdict, notes) = run_one(guest, test, spec.seed)?;
+        let (verdict, notes) = run_one(guest, test, spec)?;
         guest.host.send(&Event::Test {
             name: name.clone(),
             verdict,
@@ -189,10 +193,10 @@ pub fn run(guest: &Guest, spec: &TestSpec) -> Result<()> {
 }
 
 /// One test with its frame: how it went, and what else it says.
-fn run_one(guest: &Guest, test: &Test, seed: u64) -> Result<(Verdict, Vec<String>)> {
+fn run_one(guest: &Guest, test: &Test, spec: &TestSpec) -> Result<(Verdict, Vec<String>)> {
     fs::make(guest.driver, DISK, test.image)?;
     let place = guest.kmsg.settle()?;
-    let env = Env::new(guest, test.image, seed, place);
+    let env = Env::new(guest, test.image, spec, place);
     let outcome = (test.run)(&env);
     let mut complaints = Vec::new();
     let mut skipped = None;

@@ -298,7 +298,7 @@ fn mmap(env: &Env) -> Result<()> {
         // A read into the mapping: the kernel faults its pages in, and stops where it cannot.
         let mut total = 0;
         let source = File::open(&source)?;
-        while let Ok(count @ 1..) = mapping.read_from(&source, total, 4096) {
+        while let Ok(count @ 1..) = mapping.fill_from(&source, 0, total, 4096) {
             total += count;
             if total == length {
                 break;

@@ -18,8 +18,47 @@ pub fn tests() -> Vec<Test> {
         "regressions/mmap-after-direct-extension",
         mmap_after_direct_extension,
     ));
+    tests.extend(for_blocks(
+        &[1024, 4096, 65536],
+        "regressions/failed-direct-extension",
+        failed_direct_extension,
+    ));
     tests.push(test("regressions/options-leave-ro", options_leave_ro));
     tests
+}
+
+/// A direct write that extends the file and fails half way has written to the last block, behind the end of the file: nobody
+/// sees that.
+fn failed_direct_extension(env: &Env) -> Result<()> {
+    const SIZE: u64 = 11_776;
+    const PAGE: u64 = 4096;
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_direct(&path)?;
+    let mut data = Buffer::new(32_768);
+    data.fill(1);
+    file.write_all_at(&data[..PAGE as usize], 0)?;
+    file.write_all_at(&data[..(SIZE - PAGE) as usize], PAGE)?;
+    // Not whole sectors: its end cannot be written.
+    let count = file.write_at(&data[..28_521], SIZE);
+    ensure!(count.is_err(), "{count:?} of sectors that are not whole");
+    ensure!(file.metadata()?.len() == SIZE, "the size has changed");
+    let behind = |when: &str| -> Result<()> {
+        let mapping = Mapping::new(&open_buffered(&path)?, 3 * PAGE as usize)?;
+        let mut rest = vec![9; (3 * PAGE - SIZE) as usize];
+        mapping.read(SIZE as usize, &mut rest);
+        ensure!(
+            rest.iter().all(|&byte| byte == 0),
+            "{when}: behind the end of the file are bytes that are not zero"
+        );
+        Ok(())
+    };
+    behind("at once")?;
+    drop(file);
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    behind("from the disk")?;
+    mounted.end()
 }
 
 /// A buffered write into a hole that ends early leaves no block behind that shows what the disk had.
