@@ -120,10 +120,19 @@ pub(super) fn zero_past_eof(lock: &Locked<Exclusive>, pos: u64) -> Result {
     lock.zero_range(size, block_end.min(pos).saturating_sub(size))
 }
 
-/// After a write that stopped early: frees blocks that it allocated past the end of file. C: `ext2_write_failed`.
+/// After a write that stopped early: frees blocks that it allocated past the end of file, and zeroes the rest of the last one,
+/// where a direct write may have been before it failed. C: `ext4_truncate_failed_write`.
 pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) {
     let size = lock.size();
     let inode: &Inode = lock;
+    let rest = inode.sb().round_up(size).saturating_sub(size);
+    if let Err(e) = lock.zero_range(size, rest) {
+        pr_err!(
+            "({}): inode {}: not zero behind its end: {e:?}\n",
+            inode.sb().id(),
+            inode.ino()
+        );
+    }
     let invalidate = InvalidateLock::new(inode);
     lock.truncate_pagecache(&invalidate, size);
     truncate::free_from(&Transaction::start(inode.sb()), inode, size);

@@ -8,15 +8,14 @@
 //!
 //! `cargo xtask test --fsx-ops N fsx/` makes long runs of them, in parts of a seed each.
 
-use super::env::{Env, Skip};
+use super::env::Env;
 use super::{test, Test};
-use crate::fs::{open_buffered, open_direct, tool_code, try_mount, Mounted, DISK, MNT};
+use crate::fs::{open_buffered, open_direct, tool_code};
 use crate::modules;
 use crate::sys::Loop;
 use anyhow::{bail, ensure, Context, Result};
 use rustix::fs::{fallocate, FallocateFlags};
 use rustix::io::Errno;
-use rustix::mount::{unmount, UnmountFlags};
 use std::fs;
 
 /// Operations per run through the cache.
