@@ -215,11 +215,6 @@ impl Dump {
     pub fn number(&self, key: &str) -> u32 {
         number(self.text(key))
     }
-
-    /// The number in a line that is left out where it would be zero.
-    pub fn number_or_zero(&self, key: &str) -> u32 {
-        self.header.get(key).map_or(0, |value| number(value))
-    }
 }
 
 impl DumpedGroup {

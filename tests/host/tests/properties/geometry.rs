@@ -266,7 +266,8 @@ fn largest_files_can_be_counted() {
 fn slow_overhead(geo: &Geometry) -> u64 {
     (0..geo.group_count())
         .map(|group| {
-            let copies = u64::from(geo.group_has_super(group)) * u64::from(1 + geo.desc_blocks());
+            let copies = u64::from(geo.group_has_super(group))
+                * u64::from(1 + geo.desc_blocks() + geo.reserved_gdt_blocks());
             copies + 2 + u64::from(geo.inode_table_blocks())
         })
         .sum::<u64>()
