@@ -23,8 +23,31 @@ pub fn tests() -> Vec<Test> {
         "regressions/failed-direct-extension",
         failed_direct_extension,
     ));
+    tests.push(test(
+        "regressions/truncate-to-same-size",
+        truncate_to_same_size,
+    ));
     tests.push(test("regressions/options-leave-ro", options_leave_ro));
     tests
+}
+
+/// Truncating to the size that a file has changes its times, as POSIX has it.
+fn truncate_to_same_size(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    fs::write(&path, b"four")?;
+    let file = File::options().write(true).open(&path)?;
+    let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    file.set_modified(then)?;
+    ensure!(file.metadata()?.modified()? == then, "the time is not set");
+    file.set_len(4)?;
+    ensure!(
+        file.metadata()?.modified()? != then,
+        "the time is as before"
+    );
+    ensure!(fs::read(&path)? == b"four", "other contents");
+    drop(file);
+    mounted.end()
 }
 
 /// A direct write that extends the file and fails half way has written to the last block, behind the end of the file: nobody
