@@ -85,9 +85,14 @@ impl Cache {
         Ok(Cache { root })
     }
 
+    /// The directory of logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// The path of the log called `name`.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.root.join("logs").join(format!("{name}.log"))
+        self.logs().join(format!("{name}.log"))
     }
 
     /// The path of the complete entry, if it is there.

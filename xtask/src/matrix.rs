@@ -153,7 +153,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
         format => {
             let mut shown = table::shown(&rows, &job, &args.names);
             for (row, number) in rows.iter().zip(1..).filter(|(row, _)| row.is_bad()) {
-                let logs = ctx.cache.log(&format!("console-{}-*", run::label(number)));
+                let logs = ctx.cache.log(&format!("*console-{}-*", run::label(number)));
                 if row.booted() {
                     let note = format!("consoles of {}: {}", row.title(), logs.display());
                     shown.notes.push(note);

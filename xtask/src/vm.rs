@@ -10,23 +10,23 @@
 //! Several threads may each run a guest. QEMU dies with the thread that started it, which is the one that waits for it.
 
 mod accel;
+mod console;
 mod devices;
 mod qemu;
 mod running;
 mod sysrq;
 mod watch;
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
+use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use notblk_protocol::{splat, Event, Job, VERSION};
+use notblk_protocol::{Event, Job, VERSION};
 
 pub use accel::Accel;
 pub use devices::{Backing, Drive, Share};
@@ -37,6 +37,7 @@ use crate::interrupt;
 use crate::kernel::Kernel;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
+use console::Console;
 use running::Running;
 use watch::Watch;
 
@@ -44,12 +45,6 @@ use watch::Watch;
 const TICK: Duration = Duration::from_millis(100);
 /// How long QEMU may take to end after the agent's last word.
 const POWER_OFF: Duration = Duration::from_secs(20);
-/// How many lines of the console are shown after a failure.
-const TAIL: usize = 25;
-/// How many lines of a splat that only the console has.
-const SPLAT: usize = 60;
-/// What is held of a line of the console, in bytes.
-const LINE: u64 = 16 << 10;
 
 /// A guest to boot.
 pub struct Machine<'a> {
@@ -204,19 +199,13 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     interrupt::check()?;
-    let log = machine
-        .log
-        .clone()
-        .unwrap_or_else(|| ctx.cache.log(&format!("console-{}", machine.name)));
-    // Unlinked first, so that another xtask that writes to a log of this name keeps its own.
-    let _ = std::fs::remove_file(&log);
-    let console = File::options()
-        .create_new(true)
-        .append(true)
-        .open(&log)
-        .with_context(|| format!("cannot make {}", log.display()))?;
+    let mut console = match &machine.log {
+        Some(path) => Console::at(path.clone())?,
+        None => Console::among(&ctx.cache.logs(), machine.name)?,
+    };
+    let log = console.path.clone();
     let started = Instant::now();
-    let (mut running, agent, mut keys) = start(ctx, machine, console)?;
+    let (mut running, agent, mut keys) = start(ctx, machine, &console.file)?;
 
     let lines = follow(agent.try_clone()?);
     let mut watch = Watch::new(machine.limit, machine.accel, machine.kernel.slowness()?);
@@ -297,16 +286,19 @@ pub fn run(
         End::Hung(_) => said,
         _ => u64::MAX,
     };
-    let (splat, console) = look_at(&log, until);
+    let (splat, tail) = console::look_at(&log, until);
+    if matches!(end, End::Hung(_) | End::Died) {
+        console.keep();
+    }
     if splats.is_empty() && !matches!(end, End::Done | End::Stopped) {
         splats.extend(splat);
     }
     Ok(Outcome {
         end,
         splats,
-        console,
+        console: tail,
         dump,
-        log,
+        log: console.path,
         boot_time: watch
             .ready
             .map_or(started.elapsed(), |ready| ready - started),
@@ -317,7 +309,7 @@ pub fn run(
 fn start(
     ctx: &Ctx,
     machine: &Machine,
-    console: File,
+    console: &File,
 ) -> Result<(Running, UnixStream, Option<PipeWriter>)> {
     /// Files are handed over by letting every child inherit them. So only one guest starts at a time: its agent's socket
     /// in another's QEMU would keep its death from being seen.
@@ -326,7 +318,7 @@ fn start(
         .lock()
         .unwrap_or_else(|poison| poison.into_inner());
     let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
-    let mut qemu = qemu::command(machine, &theirs, &console, &ctx.cache.root)?;
+    let mut qemu = qemu::command(machine, &theirs, console, &ctx.cache.root)?;
     let running = Running::start(&mut qemu.command, machine.interactive)?;
     // QEMU holds its own ends now; with ours closed, its death is seen as the end of the stream.
     let keys = qemu.keys.take();
@@ -375,79 +367,4 @@ fn follow(stream: UnixStream) -> Receiver<String> {
         }
     });
     receiver
-}
-
-/// The lines from the first splat on in the console's first `until` bytes, and the last lines there. However long it is, no
-/// more of it than these is held at a time.
-fn look_at(log: &Path, until: u64) -> (Option<Vec<String>>, Vec<String>) {
-    let Ok(file) = File::open(log) else {
-        return (None, Vec::new());
-    };
-    let mut reader = BufReader::new(file.take(until));
-    let mut report: Option<Vec<String>> = None;
-    let mut tail = VecDeque::new();
-    loop {
-        let mut line = Vec::new();
-        // A line without an end comes in pieces.
-        match (&mut reader).take(LINE).read_until(b'\n', &mut line) {
-            Ok(length) if length > 0 => {}
-            _ => return (report, tail.into()),
-        }
-        let line = String::from_utf8_lossy(&line);
-        let line = line.trim_end();
-        if line.is_empty() {
-            continue;
-        }
-        if report.is_none() && splat::is_splat(line) {
-            report = Some(Vec::new());
-        }
-        if let Some(report) = report.as_mut().filter(|report| report.len() < SPLAT) {
-            report.push(line.to_owned());
-        }
-        if tail.len() == TAIL {
-            tail.pop_front();
-        }
-        tail.push_back(line.to_owned());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_found_on_the_console() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("console");
-        let before = "[ 1.0] notblk: mounted\r\n";
-        let text = format!("{before}\r\n[ 2.0] Kernel panic - not syncing: x\r\n[ 2.1] CPU: 0");
-        std::fs::write(&log, text).unwrap();
-        let (splat, tail) = look_at(&log, u64::MAX);
-        assert_eq!(splat.unwrap().len(), 2);
-        assert_eq!(tail.len(), 3);
-        assert_eq!(tail[2], "[ 2.1] CPU: 0");
-        let (splat, tail) = look_at(&log, before.len() as u64);
-        assert_eq!((splat, tail), (None, vec![before.trim_end().to_owned()]));
-    }
-
-    #[test]
-    fn of_a_long_console_little_is_held() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("console");
-        let mut file = File::create(&log).unwrap();
-        writeln!(file, "WARNING: the first").unwrap();
-        for number in 0..1000 {
-            writeln!(file, "line {number}").unwrap();
-        }
-        write!(file, "{}", "x".repeat(3 * LINE as usize)).unwrap();
-        let (splat, tail) = look_at(&log, u64::MAX);
-        let splat = splat.unwrap();
-        assert_eq!(
-            (splat.len(), splat[0].as_str()),
-            (SPLAT, "WARNING: the first")
-        );
-        assert_eq!(tail.len(), TAIL);
-        assert_eq!(tail[TAIL - 4], "line 999");
-        assert!(tail.iter().all(|line| line.len() <= LINE as usize));
-    }
 }
