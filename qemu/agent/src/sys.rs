@@ -8,6 +8,8 @@ pub mod files;
 pub mod ioctl;
 
 use crate::buf::Buffer;
+use io_uring::IoUring;
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -315,9 +317,23 @@ pub fn uring_read(file: &File, data: &mut Buffer, offset: u64) -> Result<i32> {
     uring(&entry)
 }
 
+thread_local! {
+    /// One ring for all requests of a thread. A ring that comes and goes with each request makes kernel 7.2 lose some: a worker
+    /// that is told to exit because the last ring is gone does not see what a new ring queues at that moment, and nobody ever
+    /// runs it. 7.3 looks once more (`io_worker_retire` in `io_uring/io-wq.c`).
+    static RING: RefCell<Option<IoUring>> = const { RefCell::new(None) };
+}
+
 /// Runs one entry to its end.
 fn uring(entry: &io_uring::squeue::Entry) -> Result<i32> {
-    let mut ring = io_uring::IoUring::new(2)?;
+    RING.with_borrow_mut(|ring| match ring {
+        Some(ring) => uring_on(ring, entry),
+        None => uring_on(ring.insert(IoUring::new(2)?), entry),
+    })
+}
+
+/// The same, on this ring, which nothing else is on.
+fn uring_on(ring: &mut IoUring, entry: &io_uring::squeue::Entry) -> Result<i32> {
     // SAFETY: both callers hold the buffer borrowed until this function returns, which it does
     // only after the entry has completed.
     unsafe { ring.submission().push(entry) }.map_err(|error| Error::other(error.to_string()))?;
