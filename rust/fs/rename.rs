@@ -52,17 +52,13 @@ pub(super) fn rename(
         Some(creation) => Some(new_whiteout(&transaction, from, creation)?),
         None => None,
     };
-    let mut dotdot = None;
-    if inode.is_dir() {
-        match target {
-            Some(target) if !dir::is_empty(target)? => return Err(ENOTEMPTY),
-            None if moves && links::is_full(to.dir) => return Err(EMLINK),
-            _ => {}
+    let dotdot = check_dir(from, to, inode, target).inspect_err(|_| {
+        if whiteout.is_some() {
+            // ext4 has its whiteout's entry rewritten here though it has not been written: it shows in the directory's times.
+            from.dir.touch_mctime();
+            from.dir.mark_dirty();
         }
-        if moves {
-            dotdot = Some(find_dotdot(inode, from.dir)?);
-        }
-    }
+    })?;
     if let Some(whiteout) = &whiteout {
         // First, while the old name's place is known.
         dir::set(&transaction, from.dir, &old, whiteout.ino(), FT_CHRDEV)?;
@@ -114,6 +110,28 @@ pub(super) fn rename(
     sync_made(from.dir);
     sync_made(to.dir);
     Ok(())
+}
+
+/// Whether a directory can be moved so. Answers its `..`, which must follow it into another directory; nothing for another inode.
+fn check_dir<'a>(
+    from: &RenameSide<'_, Notblk>,
+    to: &RenameSide<'_, Notblk>,
+    inode: &'a Inode,
+    target: Option<&Inode>,
+) -> Result<Option<Place<'a>>> {
+    if !inode.is_dir() {
+        return Ok(None);
+    }
+    let moves = from.dir.ino() != to.dir.ino();
+    match target {
+        Some(target) if !dir::is_empty(target)? => return Err(ENOTEMPTY),
+        None if moves && links::is_full(to.dir) => return Err(EMLINK),
+        _ => {}
+    }
+    match moves {
+        true => find_dotdot(inode, from.dir).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Each inode gets the other's name. C: `ext4_cross_rename`.
