@@ -10,6 +10,7 @@ use super::{
 };
 use crate::format::{
     corrupt::Corrupt,
+    indirect::DIRECT_BLOCKS,
     inode::{RawInode, S_IFDIR, S_IFLNK, S_IFREG},
     zones::{overlaps, Zone},
 };
@@ -61,7 +62,8 @@ impl SuperData {
     }
 }
 
-/// Checks the pointers in an inode that has been read, if they are pointers. C: `ext4_ind_check_inode`.
+/// Checks the direct pointers of an inode that has been read, if they are pointers. Those to indirect blocks are checked when
+/// somebody follows them: what does not hang below them can be had. C: `ext4_ind_check_inode`.
 ///
 /// # Errors
 ///
@@ -75,7 +77,8 @@ pub(super) fn check_inode(sb: &SuperBlock, ino: u64, raw: &RawInode) -> Result {
     if !is_mapped {
         return Ok(());
     }
-    for ptr in raw.block.iter().map(|ptr| ptr.get()) {
+    let direct = raw.block.iter().take(DIRECT_BLOCKS as usize);
+    for ptr in direct.map(|ptr| ptr.get()) {
         if ptr != 0 {
             sb.data()
                 .check_blocks(ptr, 1)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pointers into the filesystem's own metadata: nothing reads, writes, frees or allocates it as if it were a file's.
 //!
-//! Where the C driver is let off, that is its choice: it checks the pointers of an indirect block when it reads it, with
-//! `EIO`, and believes afterwards what leads to another indirect block.
+//! Where the C driver is let off, that is its choice: it checks the pointers in an indirect block when it reads it, with
+//! `EIO`, but not those that lead to indirect blocks when it follows them; and with delayed allocation it does not check what
+//! a write finds.
 
 use super::env::{fails, Env};
 use super::{test, Test};
@@ -22,6 +23,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("zones/inodes", inodes).block(1024).damages(),
         test("zones/data", data).block(1024).damages(),
+        test("zones/roots", roots).block(1024).damages(),
         test("zones/indirect", indirect).block(1024).damages(),
         test("zones/orphan", orphan).block(1024).damages(),
         test("zones/allocation", allocation)
@@ -184,9 +186,7 @@ fn refused<T>(env: &Env, result: io::Result<T>, what: &str) -> Result<()> {
 fn inodes(env: &Env) -> Result<()> {
     let kinds = [
         ("direct", "block[1]"),
-        ("single", "block[IND]"),
-        ("double", "block[DIND]"),
-        ("triple", "block[TIND]"),
+        ("last", "block[11]"),
         ("dir", "block[0]"),
         ("link", "block[0]"),
         ("attributes", "file_acl"),
@@ -279,7 +279,7 @@ fn data(env: &Env) -> Result<()> {
             patch(env, indirect, 5 * 4, &(target.block as u32).to_le_bytes())?;
         }
     }
-    let mounted = env.mount("")?;
+    let mounted = env.mount("nodelalloc")?;
     let bad = 17 * block;
     for target in &targets {
         for way in ways {
@@ -321,6 +321,68 @@ fn data(env: &Env) -> Result<()> {
                     let _ = file::remove_file(&path);
                 }
             }
+        }
+    }
+    is_good(env)?;
+    mounted.end()?;
+    untouched(env, &targets)
+}
+
+/// Such a pointer to an indirect block, in the inode: what is below it cannot be had, what is not can.
+fn roots(env: &Env) -> Result<()> {
+    let names: Vec<&str> = targets(env)?.iter().map(|target| target.name).collect();
+    let block = env.block();
+    let ptrs = block / 4;
+    let roots = [
+        ("IND", 12),
+        ("DIND", 12 + ptrs),
+        ("TIND", 12 + ptrs + ptrs * ptrs),
+    ];
+    let bytes = Buffer::from(&vec![7; block as usize]);
+    prepare(env, || {
+        for target in &names {
+            for (root, first) in roots {
+                let file = File::create(env.path(format!("{root}-{target}")))?;
+                file.write_all_at(&bytes, 0)?;
+                file.write_all_at(&bytes, (first + 3) * block)?;
+            }
+        }
+        Ok(())
+    })?;
+    let targets = targets(env)?;
+    let mut commands = Vec::new();
+    for target in &targets {
+        for (root, _) in roots {
+            commands.push(format!(
+                "sif /{root}-{} block[{root}] {}",
+                target.name, target.block
+            ));
+        }
+    }
+    debugfs(&commands)?;
+    let mounted = env.mount("")?;
+    for target in &targets {
+        for (root, first) in roots {
+            let what = format!("{root}-{}", target.name);
+            let path = env.path(&what);
+            let place = env.guest.kmsg.settle()?;
+            {
+                let direct = fs::open_direct(&path)?;
+                let mut found = Buffer::new(block as usize);
+                direct.read_exact_at(&mut found, 0)?;
+                ensure!(found[..] == bytes[..], "{what}: other data");
+                if env.driver() == Driver::Notblk {
+                    for at in [first, first + 3] {
+                        refused(env, direct.read_at(&mut found, at * block), &what)?;
+                        refused(env, direct.write_at(&bytes, at * block), &what)?;
+                    }
+                }
+            }
+            if root == "DIND" {
+                let _ = fs::open_buffered(&path)?.set_len(block);
+            }
+            let _ = file::remove_file(&path);
+            env.complains(place, &what)?;
         }
     }
     is_good(env)?;
