@@ -213,6 +213,18 @@ pub enum Corrupt {
         /// `s_blocks_count`.
         blocks_count: u32,
     },
+    /// Blocks in use as data that are the filesystem's own: superblocks, descriptors, bitmaps, inode tables.
+    MetadataBlocks {
+        /// The first of the run.
+        block: u32,
+        /// Its length.
+        count: u32,
+    },
+    /// The metadata of a group overlaps: among itself, or with that of the group before it.
+    MetadataOverlap {
+        /// Where the second of the two begins.
+        block: u32,
+    },
     /// A range of bits that is not wholly inside the bitmap.
     BitRange {
         /// First bit.
@@ -565,6 +577,16 @@ impl fmt::Display for Corrupt {
                 f,
                 "{count} blocks from {block} are outside the data of a filesystem of {blocks_count} blocks"
             ),
+            Self::MetadataBlocks { block, count: 1 } => {
+                write!(f, "block {block} holds metadata of the filesystem")
+            }
+            Self::MetadataBlocks { block, count } => write!(
+                f,
+                "{count} blocks from {block} reach into metadata of the filesystem"
+            ),
+            Self::MetadataOverlap { block } => {
+                write!(f, "metadata overlaps other metadata at block {block}")
+            }
             Self::BitRange { start, end, bits } => {
                 write!(f, "bits {start} to {end} are outside a bitmap of {bits} bits")
             }

@@ -302,6 +302,17 @@ impl Geometry {
         !self.sparse_super || group <= 1 || [3, 5, 7].iter().any(|&base| is_power(group, base))
     }
 
+    /// Blocks that the copies of the superblock and of the group descriptors take at the beginning of `group`, with those
+    /// reserved for more descriptors; 0 where it has none. C: `ext4_num_base_meta_blocks`.
+    pub fn base_meta_blocks(&self, group: u32) -> u32 {
+        if !self.group_has_super(group) {
+            return 0;
+        }
+        self.desc_blocks
+            .saturating_add(self.reserved_gdt_blocks)
+            .saturating_add(1)
+    }
+
     /// Blocks that can never hold files: superblocks, descriptors and
     /// those reserved for more of them, bitmaps, inode tables.
     pub fn overhead_blocks(&self) -> u32 {
@@ -314,10 +325,8 @@ impl Geometry {
         } else {
             self.group_count
         };
-        let per_super = self
-            .desc_blocks
-            .saturating_add(self.reserved_gdt_blocks)
-            .saturating_add(1);
+        // Group 0 has one.
+        let per_super = self.base_meta_blocks(0);
         let per_group = self.inode_table_blocks.saturating_add(2);
         let overhead = u64::from(self.first_data_block)
             .saturating_add(u64::from(supers).saturating_mul(u64::from(per_super)))

@@ -20,6 +20,7 @@
 //! | [`features`] | feature bits: which are known, which are supported |
 //! | [`geometry`] | the checked superblock: sizes, counts, where things lie |
 //! | [`group`] | group descriptors |
+//! | [`zones`] | where metadata lies, which no file may have |
 //! | [`bitmap`] | block and inode bitmaps |
 //! | [`inode`] | the inode's 128 bytes and what follows them |
 //! | [`indirect`] | from a file block to the way through the indirect blocks |
@@ -58,3 +59,4 @@ pub mod sort;
 pub mod superblock;
 pub mod time;
 pub mod xattr;
+pub mod zones;

@@ -15,7 +15,7 @@ use super::{
     SuperBlock, Transaction,
 };
 use crate::{
-    format::{bitmap, geometry::Geometry, group::RawGroupDesc},
+    format::{bitmap, group::RawGroupDesc},
     vfs::Buffer,
 };
 use kernel::prelude::*;
@@ -154,15 +154,29 @@ fn in_group(
     let Some((bit, count)) = find(sb, space, group, &buffer, from, search)? else {
         return Ok(None);
     };
+    let data = sb.data();
+    let start = data.geo.group_first_block(group).saturating_add(bit);
+    let valid = data.check_blocks(start, count);
     let desc = desc.write(transaction);
     let mut access = transaction.write(buffer);
+    if valid.is_err() {
+        // In use, whatever the bitmap says: the next allocation must not meet them again. C: `ext4_mb_mark_diskspace_used`.
+        let mut taken = 0;
+        for n in 0..count {
+            if data.check_blocks(start.saturating_add(n), 1).is_err()
+                && bitmap::set_run(&mut access, bit.saturating_add(n), 1).is_ok()
+            {
+                taken = i64::saturating_add(taken, 1);
+            }
+        }
+        access.dirty();
+        change_free(desc, space, -taken);
+        return valid.map(|()| None).or_report(sb, At::BlockBitmap(group));
+    }
     bitmap::set_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
     access.dirty();
     change_free(desc, space, -i64::from(count));
-    Ok(Some(Run {
-        start: sb.data().geo.group_first_block(group).saturating_add(bit),
-        count,
-    }))
+    Ok(Some(Run { start, count }))
 }
 
 /// Looks for a run in a bitmap, from bit `from` on: its first bit, and how many.
@@ -227,17 +241,6 @@ pub(super) fn read_bitmap<'a>(
     Ok(buffer)
 }
 
-/// Whether a run reaches into the group's own bitmaps or inode table. C: the checks of `ext2_free_blocks`.
-fn touches_metadata(geo: &Geometry, desc: &RawGroupDesc, run: Run) -> bool {
-    let overlaps = |start: u32, count: u32| {
-        u64::from(run.start) < u64::from(start) + u64::from(count)
-            && u64::from(start) < u64::from(run.start) + u64::from(run.count)
-    };
-    overlaps(desc.block_bitmap.get(), 1)
-        || overlaps(desc.inode_bitmap.get(), 1)
-        || overlaps(desc.inode_table.get(), geo.inode_table_blocks())
-}
-
 /// Keeps descriptor and sum in step with a bitmap. `by` is below zero when blocks are taken.
 fn change_free(desc: group::Access<'_, '_>, space: &mut Space, by: i64) {
     space.free_blocks = space.free_blocks.saturating_add_signed(by);
@@ -269,7 +272,7 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
     let sb = transaction.sb();
     let data = sb.data();
     let geo = &data.geo;
-    geo.check_run(run.start, run.count)
+    data.check_blocks(run.start, run.count)
         .or_report(sb, At::Freeing(run.start))?;
     let mut space = data.space.lock();
     while run.count > 0 {
@@ -278,19 +281,6 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
             .or_report(sb, At::Freeing(run.start))?;
         let count = run.count.min(geo.group_blocks(group).saturating_sub(bit));
         let desc = group::open(sb, group)?;
-        if touches_metadata(
-            geo,
-            desc.get(),
-            Run {
-                start: run.start,
-                count,
-            },
-        ) {
-            return Err(error::report(
-                sb,
-                fmt!("freeing metadata at block {}", run.start),
-            ));
-        }
         let buffer = read_bitmap(sb, group, desc.get())?;
         let desc = desc.write(transaction);
         let mut access = transaction.write(buffer);

@@ -88,7 +88,9 @@ fn trim_group(sb: &SuperBlock, group: u32, first: u32, stop: u32, shortest: u32)
     while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop).or_report(sb, at)? {
         let count = bitmap::zero_run(&buffer, bit, bits).or_report(sb, at)?;
         if count >= shortest {
-            match sb.discard(geo.group_first_block(group).saturating_add(bit), count) {
+            let start = geo.group_first_block(group).saturating_add(bit);
+            data.check_blocks(start, count).or_report(sb, at)?;
+            match sb.discard(start, count) {
                 Ok(()) => {}
                 Err(e) if e == EOPNOTSUPP => {}
                 // What has been done is told, as ext4 does.

@@ -6,6 +6,7 @@ use super::{
     error::{At, OrReport},
     reserve::Windows,
     super_block::Space,
+    zones::Zones,
     Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -13,16 +14,19 @@ use crate::{
         block::{Block, BlockMut},
         geometry::Geometry,
         group::RawGroupDesc,
+        zones::of_group,
     },
     vfs::{errno::EUCLEAN, super_block::New, transaction::WriteAccess, Buffer},
 };
 use kernel::prelude::*;
 
-/// Checks all descriptors and adds up what is free. C: `ext2_check_descriptors`, `ext2_count_free_blocks`.
-pub(super) fn count_free(
+/// Checks all descriptors, adds up what is free, and notes where metadata lies. C: `ext2_check_descriptors`,
+/// `ext2_count_free_blocks`, `ext4_setup_system_zone`.
+pub(super) fn read_all(
     sb: &crate::vfs::SuperBlock<Notblk, New>,
     geo: &Geometry,
-) -> Result<Space> {
+) -> Result<(Space, Zones)> {
+    let mut zones = Zones::new();
     let mut space = Space {
         free_blocks: 0,
         free_inodes: 0,
@@ -47,6 +51,10 @@ pub(super) fn count_free(
         };
         let desc: RawGroupDesc = buffer.get(off).map_err(|c| refuse(group, c))?;
         desc.check(geo, group).map_err(|c| refuse(group, c))?;
+        // All of it is inside the group: groups in order give zones in order.
+        for zone in of_group(geo, group, &desc) {
+            zones.add(zone)?.map_err(|c| refuse(group, c))?;
+        }
         space.free_blocks = space
             .free_blocks
             .saturating_add(desc.free_blocks_count.get().into());
@@ -55,7 +63,7 @@ pub(super) fn count_free(
             .saturating_add(desc.free_inodes_count.get().into());
         cached = Some((block, buffer));
     }
-    Ok(space)
+    Ok((space, zones))
 }
 
 /// A group's descriptor, and the buffer that it stands in.

@@ -6,7 +6,7 @@ use super::{
     error::{self, At, OrReport},
     group,
     map::BlockMap,
-    orphan, symlink, truncate, xattr, Inode, Notblk, SuperBlock, Transaction,
+    orphan, symlink, truncate, xattr, zones, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -218,10 +218,10 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
     let acl = raw.file_acl.get();
     if acl != 0 {
         sb.data()
-            .geo
-            .check_data_block(acl)
+            .check_blocks(acl, 1)
             .or_report(sb, At::Attributes(ino, acl))?;
     }
+    zones::check_inode(sb, ino, raw)?;
     if i64::try_from(raw.size()).is_err() {
         return Err(error::report_inode(
             sb,

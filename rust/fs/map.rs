@@ -337,27 +337,31 @@ enum Array<'a, 'sb> {
 }
 
 impl Array<'_, '_> {
+    /// The pointer at `index`, unchecked.
+    fn raw(&self, inode: &Inode, index: u32) -> Result<u32> {
+        match self {
+            Array::Root(block) => Ok(block.get(index as usize).map_or(0, |ptr| ptr.get())),
+            Array::Block(buffer) => read_ptr(buffer, index),
+            Array::Borrowed(buffer) => read_ptr(*buffer, index),
+        }
+        .or_report(inode.sb(), At::Pointer(inode.ino()))
+    }
+
     /// The pointer at `index`, 0 or checked.
     fn get(&self, inode: &Inode, index: u32) -> Result<u32> {
-        let sb = inode.sb();
-        let at = At::Pointer(inode.ino());
-        let ptr = match self {
-            Array::Root(block) => block.get(index as usize).map_or(0, |ptr| ptr.get()),
-            Array::Block(buffer) => read_ptr(buffer, index).or_report(sb, at)?,
-            Array::Borrowed(buffer) => read_ptr(*buffer, index).or_report(sb, at)?,
-        };
-        if ptr == 0 {
-            return Ok(0);
+        let ptr = self.raw(inode, index)?;
+        if ptr != 0 {
+            check(inode, ptr, 1)?;
         }
-        sb.data().geo.check_data_block(ptr).or_report(sb, at)
+        Ok(ptr)
     }
 
     /// What begins at `index`, for at most `max` pointers of the array.
     fn run(&self, inode: &Inode, index: u32, max: u32) -> Result<Lookup> {
-        let first = self.get(inode, index)?;
+        let first = self.raw(inode, index)?;
         let mut count = 1;
         while count < max {
-            let next = self.get(inode, index.saturating_add(count))?;
+            let next = self.raw(inode, index.saturating_add(count))?;
             let expected = if first == 0 {
                 0
             } else {
@@ -368,15 +372,23 @@ impl Array<'_, '_> {
             }
             count = count.saturating_add(1);
         }
-        Ok(if first == 0 {
-            Lookup::Hole(count)
-        } else {
-            Lookup::Mapped(Run {
-                start: first,
-                count,
-            })
-        })
+        if first == 0 {
+            return Ok(Lookup::Hole(count));
+        }
+        check(inode, first, count)?;
+        Ok(Lookup::Mapped(Run {
+            start: first,
+            count,
+        }))
     }
+}
+
+/// Checks what pointers of an inode lead to. C: `__check_block_validity`.
+fn check(inode: &Inode, start: u32, count: u32) -> Result {
+    let sb = inode.sb();
+    sb.data()
+        .check_blocks(start, count)
+        .or_report(sb, At::Pointer(inode.ino()))
 }
 
 /// Reads a pointer, unchecked.

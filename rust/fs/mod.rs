@@ -14,6 +14,7 @@
 //! | [`truncate`] | the block map: taking away | `fs/ext4/indirect.c` |
 //! | [`punch`] | `fallocate`: punching holes | `ext4_punch_hole` in `fs/ext4/inode.c` |
 //! | [`balloc`], [`ialloc`], [`group`] | free blocks, free inodes, group descriptors | `fs/ext2/balloc.c`, `ialloc.c` |
+//! | [`zones`] | where metadata lies, which no file may have | `fs/ext4/block_validity.c` |
 //! | [`reserve`] | free blocks kept for the file that is being written | `fs/ext2/balloc.c` |
 //! | [`inode`] | inodes between memory and disk | `fs/ext2/inode.c` |
 //! | [`symlink`] | symbolic links | `fs/ext4/symlink.c` |
@@ -84,6 +85,7 @@ mod super_block;
 mod symlink;
 mod truncate;
 mod xattr;
+mod zones;
 
 pub(crate) use counters::root as debugfs_root;
 

@@ -11,7 +11,9 @@ use super::{
     quota,
     record::{self, Record},
     reserve::Windows,
-    shutdown, Inode, Notblk, SuperBlock, Transaction,
+    shutdown,
+    zones::Zones,
+    Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -54,6 +56,8 @@ const ROOT_INO: u64 = 2;
 pub(crate) struct SuperData {
     /// Checked at mount, and constant after it.
     pub(super) geo: Geometry,
+    /// Where metadata lies: as `geo`.
+    pub(super) zones: Zones,
     /// How names are hashed in indexed directories: as `geo`.
     pub(super) hash: HashInfo,
     /// Mount options.
@@ -201,7 +205,7 @@ impl super_block::Operations for Notblk {
         let place = ((at / block_size) as u32, (at % block_size) as usize);
         // By a copy of the superblock means by the copies of the group descriptors behind it.
         let geo = geo.with_super_at(place.0);
-        let space = group::count_free(sb, &geo)?;
+        let (space, zones) = group::read_all(sb, &geo)?;
         if options.discard && sb.discard_granularity().is_none() {
             pr_warn!(
                 "({}): mounted with discard, which the device cannot\n",
@@ -215,6 +219,7 @@ impl super_block::Operations for Notblk {
         KBox::try_pin_init(
             try_pin_init!(SuperData {
                 geo,
+                zones,
                 limits: limits::Live::new(&options.limits, &raw),
                 hash,
                 options: Live::new(&options),

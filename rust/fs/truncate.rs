@@ -100,7 +100,7 @@ impl Freeing<'_, '_> {
         if self.damaged {
             return whole;
         }
-        if let Err(corrupt) = geo.check_data_block(ptr) {
+        if let Err(corrupt) = sb.data().check_blocks(ptr, 1) {
             // Nothing there is ours to free; without the pointer the file is sound again.
             error::report_inode(
                 sb,

@@ -45,6 +45,7 @@ mod sizes;
 mod swap;
 mod tree;
 mod xattr;
+mod zones;
 
 use crate::fs::{self, Image, DISK};
 use crate::Guest;
@@ -158,6 +159,7 @@ fn all() -> Vec<Test> {
     tests.extend(fsx::tests());
     tests.extend(pjdfstest::tests());
     tests.extend(damage::tests());
+    tests.extend(zones::tests());
     tests
 }
 

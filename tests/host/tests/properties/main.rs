@@ -14,3 +14,4 @@ mod indirect;
 mod orphan;
 mod small;
 mod xattr;
+mod zones;
