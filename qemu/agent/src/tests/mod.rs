@@ -42,6 +42,7 @@ mod record;
 mod regressions;
 mod shutdown;
 mod sizes;
+mod stopped;
 mod swap;
 mod tree;
 mod xattr;
@@ -136,6 +137,7 @@ fn all() -> Vec<Test> {
     tests.extend(htree::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
+    tests.extend(stopped::tests());
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
