@@ -17,6 +17,7 @@ mod discard;
 mod durable;
 mod env;
 mod export;
+mod failing;
 mod fallback;
 mod faults;
 mod freeze;
@@ -141,6 +142,7 @@ fn all() -> Vec<Test> {
     tests.extend(fallback::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
+    tests.extend(failing::tests());
     tests.extend(punch::tests());
     tests.extend(mapping::tests());
     tests.extend(swap::tests());
