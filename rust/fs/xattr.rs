@@ -25,6 +25,7 @@ use crate::{
     },
     vfs::{
         errno::ENODATA,
+        iomap::AttributesAt,
         xattr::{Namespace, Operations, Out, When},
     },
 };
@@ -141,6 +142,29 @@ pub(super) fn read<R>(
         }
     }
     Err(ENODATA)
+}
+
+/// Where the attributes are, for FIEMAP: in the body where any are there, in the block otherwise. C: `ext4_iomap_xattr_fiemap`,
+/// which counts from the beginning of the block that the inode lies in, though, as if it were the first there.
+///
+/// # Errors
+///
+/// `ENOENT` where there are none.
+pub(super) fn place(inode: &Inode) -> Result<AttributesAt> {
+    let attributes = inode.data().xattr.lock();
+    if let Some(body) = Body::open_used(inode, &attributes)? {
+        let (addr, length) = body.place();
+        return Ok(AttributesAt::Inode { addr, length });
+    }
+    let block = inode.data().disk.lock().file_acl;
+    if block == 0 {
+        return Err(ENOENT);
+    }
+    let sb = inode.sb();
+    Ok(AttributesAt::Block {
+        addr: sb.bytes_of(block),
+        length: sb.bytes_of(1),
+    })
 }
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.
