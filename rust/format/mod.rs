@@ -34,6 +34,7 @@
 //! | [`time`] | timestamps, with and without the extra bits |
 //! | [`dev`] | device numbers of special files |
 //! | [`sort`] | sorting without a panic |
+//! | [`number`] | numbers in text |
 //! | `num` | divisions and shifts without a panic |
 
 #![forbid(unsafe_code)]
@@ -54,6 +55,7 @@ pub mod indirect;
 pub mod inode;
 pub mod leaf;
 mod num;
+pub mod number;
 pub mod orphan;
 pub mod sort;
 pub mod superblock;

@@ -290,6 +290,11 @@ impl<B: Deref<Target = [u8]>> Area<B> {
         Ok(Block::get::<RawHeader>(self.bytes(), 0)?.refcount.get())
     }
 
+    /// `h_hash` of a block: 0 says that it is not to be shared.
+    pub fn hash(&self) -> Result<u32, Corrupt> {
+        Ok(Block::get::<RawHeader>(self.bytes(), 0)?.hash.get())
+    }
+
     /// The entries in their order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let mut offset = self.place.first();

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | aligned to blocks and inside `i_size` | shared | whatever the mapping is |
 //! | of a file with set-id bits or capabilities to drop | exclusively | |
-//! | extending the file | exclusively | is waited for |
+//! | extending the file | exclusively | is waited for, and on the orphan list meanwhile |
 //! | not aligned, with a partial block on a hole | exclusively | drains first, is waited for |
 //! | not aligned, all partial blocks mapped | shared | |
 //! | NOWAIT | by trylock only | `EAGAIN` rather than any sleep or change of lock |
@@ -30,7 +30,7 @@
 use super::{
     buffered, counters,
     map::{Lookup, Reads},
-    Inode, Locked, Notblk,
+    orphan, Inode, Locked, Notblk, Transaction,
 };
 use crate::vfs::{
     dio::{self, Completion, Outcome, Wait},
@@ -101,6 +101,12 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
         Err(e) => return Io::Done(Err(e)),
     };
     counters::add(&inode.sb().data().counters().direct_writes, 1);
+    if plan.extend {
+        // Blocks come before the size that covers them. Who finds the inode on the list after a crash takes them away again.
+        if let Err(e) = orphan::add(&Transaction::start(inode.sb()), inode) {
+            return Io::Done(Err(e));
+        }
+    }
     let outcome = match &plan.lock {
         Lock::Shared(lock) => dio::rw(request, &**lock, plan.wait),
         Lock::Exclusive(lock) => dio::rw(request, &**lock, plan.wait),
@@ -116,6 +122,7 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
         if done.is_err() || request.len() > 0 {
             buffered::trim_past_eof(lock);
         }
+        off_the_orphan_list(inode);
         lock.isize_extended(plan.size, lock.size());
     }
     drop(plan);
@@ -239,14 +246,24 @@ fn needs_zeroing(request: &Request<'_, Notblk, Write>) -> bool {
     (is_partial(pos) && !is_mapped(pos)) || (is_partial(end) && !is_mapped(end.saturating_sub(1)))
 }
 
+/// After an extending write, if [`write_end`] has not done it. An inode without a name stays on the list: `i_rwsem`, held
+/// exclusively, keeps links as they are. C: `ext4_inode_extension_cleanup`.
+fn off_the_orphan_list(inode: &Inode) {
+    if inode.nlink() != 0 {
+        orphan::remove(&Transaction::start(inode.sb()), inode);
+    }
+}
+
 /// A direct write has completed: a longer file is longer from now on. Before the page cache is invalidated, so that a
-/// buffered read meanwhile does not cache zeroes past the old end. C: `ext4_dio_write_end_io`.
+/// buffered read meanwhile does not cache zeroes past the old end. And before O_SYNC's flush, which then finds the inode off
+/// the orphan list. C: `ext4_dio_write_end_io`, `ext4_handle_inode_extension`.
 pub(super) fn write_end(completion: &Completion<'_, Notblk>) {
     let inode = completion.inode();
     // Others may complete in interrupt context, and leave here.
     if completion.end() > inode.size() {
         completion.extend();
         inode.mark_dirty();
+        off_the_orphan_list(inode);
     }
 }
 

@@ -5,7 +5,10 @@
 //!
 //! Not among them is what asks for something that we do not do, such as `data=` (ext4 refuses it too without a journal).
 
-use crate::vfs::fs_context::{Log, Value};
+use crate::{
+    format::number,
+    vfs::fs_context::{Log, Value},
+};
 use kernel::prelude::*;
 
 /// What an option's value must be.
@@ -82,9 +85,9 @@ pub(super) fn accept(key: &[u8], value: &Value<'_>, log: &Log) -> Result<bool> {
     };
     let fits = match (takes, value) {
         (Takes::Nothing | Takes::Optional, Value::Flag) | (Takes::Text, Value::Text(_)) => true,
-        (Takes::Number | Takes::Optional, Value::Text(text)) => number(text).is_some(),
+        (Takes::Number | Takes::Optional, Value::Text(text)) => number::parse_u32(text).is_some(),
         (Takes::PowerOfTwo, Value::Text(text)) => {
-            number(text).is_some_and(|n| n == 0 || (n.is_power_of_two() && n <= 1 << 30))
+            number::parse_u32(text).is_some_and(|n| n == 0 || (n.is_power_of_two() && n <= 1 << 30))
         }
         _ => false,
     };
@@ -96,9 +99,4 @@ pub(super) fn accept(key: &[u8], value: &Value<'_>, log: &Log) -> Result<bool> {
         Fate::Removed => pr_warn!("ignoring removed mount option {name}\n"),
     }
     Ok(true)
-}
-
-/// A number as mount options have it.
-fn number(text: &[u8]) -> Option<u32> {
-    core::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -6,10 +6,10 @@
 use super::{
     balloc::{self, Run},
     map::{Lookup, Reads},
-    truncate, Inode, Notblk, Transaction,
+    truncate, xattr, Inode, Notblk, Transaction,
 };
 use crate::vfs::{
-    iomap::{self, Flags, Mapping},
+    iomap::{self, AttributesAt, Flags, Mapping},
     shutdown::Operations as _,
 };
 use kernel::prelude::*;
@@ -86,6 +86,10 @@ impl iomap::Operations for Notblk {
             }
             Lookup::Hole(count) => hole(inode, lblk, count),
         })
+    }
+
+    fn iomap_xattr(inode: &Inode) -> Result<AttributesAt> {
+        xattr::place(inode)
     }
 
     fn size_changed(inode: &Inode) {

@@ -6,7 +6,10 @@
 
 use super::{super_block::Space, SuperBlock};
 use crate::{
-    format::superblock::{RawSuperBlock, DEFM_BSDGROUPS},
+    format::{
+        number::parse_u32,
+        superblock::{RawSuperBlock, DEFM_BSDGROUPS},
+    },
     vfs::{
         fs_context::{Log, Value},
         quota::Kind,
@@ -84,16 +87,13 @@ impl Limits {
     }
 }
 
-/// A decimal number.
+/// A number, decimal or not.
 fn number(value: &Value<'_>, log: &Log) -> Result<u32> {
     let text = match value {
         Value::Text(text) => text,
         Value::Flag => return Err(log.invalid(c"the option needs a number")),
     };
-    core::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| log.invalid(c"the option's value is no number"))
+    parse_u32(text).ok_or_else(|| log.invalid(c"the option's value is no number"))
 }
 
 /// The number of a user or a group; the last one is nobody's.

@@ -41,11 +41,12 @@
 //! 3. Folio locks (VFS, iomap).
 //! 4. `InodeData::xattr`: the inode's extended attributes. Taken inside `i_rwsem` or without it, never with a folio lock. C:
 //!    `xattr_sem` of ext4.
-//! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
-//! 6. `SuperData::orphans`: the orphan list.
-//! 7. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
+//! 5. `SuperData::sharing`: blocks of attributes that several inodes refer to. C: the locks of `mbcache`, and the buffer's.
+//! 6. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
+//! 7. `SuperData::orphans`: the orphan list.
+//! 8. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
 //!    `s_rsv_window_lock`.
-//! 8. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
+//! 9. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
 
 #![forbid(unsafe_code)]
 

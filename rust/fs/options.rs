@@ -5,7 +5,7 @@
 
 use super::{ext4_options, limits::Limits};
 use crate::{
-    format::superblock,
+    format::{number, superblock},
     vfs::fs_context::{Log, Value},
 };
 use kernel::{
@@ -95,13 +95,11 @@ impl Options {
             (b"drain", Value::Text(b"off")) => self.drain = false,
             (b"drain", _) => return Err(log.invalid(c"drain is on or off")),
             (b"fallback_delay_ms", Value::Text(text)) => {
-                self.fallback_delay_ms = core::str::from_utf8(text)
-                    .ok()
-                    .and_then(|text| text.parse().ok())
+                self.fallback_delay_ms = number::parse_u32(text)
                     .filter(|&ms| ms <= MAX_DELAY_MS)
                     .ok_or_else(|| {
-                        log.invalid(c"fallback_delay_ms is a number of milliseconds up to 60000")
-                    })?;
+                    log.invalid(c"fallback_delay_ms is a number of milliseconds up to 60000")
+                })?;
             }
             (b"fallback_delay_ms", Value::Flag) => {
                 return Err(log.invalid(c"fallback_delay_ms needs a number of milliseconds"));

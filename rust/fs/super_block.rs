@@ -11,7 +11,7 @@ use super::{
     quota,
     record::{self, Record},
     reserve::Windows,
-    shutdown,
+    shutdown, xattr,
     zones::Zones,
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -67,6 +67,9 @@ pub(crate) struct SuperData {
     /// Protects bitmaps, group descriptors, and the counts of what is free.
     #[pin]
     pub(super) space: Mutex<Space>,
+    /// Protects which blocks of attributes may be shared, and how many inodes refer to each.
+    #[pin]
+    pub(super) sharing: Mutex<xattr::Sharing>,
     /// Protects the orphan list: the numbers here, `s_last_orphan`, `i_dtime` of the inodes on it.
     #[pin]
     pub(super) orphans: Mutex<Orphans>,
@@ -206,6 +209,7 @@ impl super_block::Operations for Notblk {
         // By a copy of the superblock means by the copies of the group descriptors behind it.
         let geo = geo.with_super_at(place.0);
         let (space, zones) = group::read_all(sb, &geo)?;
+        let sharing = xattr::Sharing::new()?;
         if options.discard && sb.discard_granularity().is_none() {
             pr_warn!(
                 "({}): mounted with discard, which the device cannot\n",
@@ -224,6 +228,7 @@ impl super_block::Operations for Notblk {
                 hash,
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
+                sharing <- new_mutex!(sharing, "notblk::sharing"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 clean_state: Atomic::new(u32::from(state)),

@@ -4,12 +4,13 @@
 //! `xattr_trusted.c` and `xattr_security.c`.
 //!
 //! An attribute lies in the inode's body where there is room, else in the inode's block ([`body`], [`block`]); where the
-//! one is full, it moves to the other ([`set`]). Blocks that the C driver has let inodes share are honoured: who changes
-//! one gets a copy. Nothing is shared anew.
+//! one is full, it moves to the other ([`set`]). Inodes with the same attributes share a block ([`sharing`]): who changes it gets
+//! another.
 
 mod block;
 mod body;
 mod set;
+mod sharing;
 
 use super::{
     error::{At, OrReport},
@@ -25,6 +26,7 @@ use crate::{
     },
     vfs::{
         errno::ENODATA,
+        iomap::AttributesAt,
         xattr::{Namespace, Operations, Out, When},
     },
 };
@@ -35,10 +37,11 @@ use kernel::prelude::*;
 pub(super) use block::release_block;
 pub(super) use body::check as check_body;
 pub(super) use set::set_in_transaction;
+pub(super) use sharing::Sharing;
 
 /// What [`super::inode::InodeData::xattr`] protects: this, the attributes in the body and in the block, and the inode's
-/// reference to that block (`DiskFields::file_acl`, which the writing of the inode reads too). Of a block that is shared,
-/// its reference count is under `SuperData::space`, and the rest does not change.
+/// reference to that block (`DiskFields::file_acl`, which the writing of the inode reads too). How many inodes refer to a block
+/// is under `SuperData::sharing`; of one that is shared, the rest does not change.
 #[derive(Default)]
 pub(crate) struct Attributes {
     /// There are attributes in the body. C: `EXT4_STATE_XATTR`.
@@ -141,6 +144,29 @@ pub(super) fn read<R>(
         }
     }
     Err(ENODATA)
+}
+
+/// Where the attributes are, for FIEMAP: in the body where any are there, in the block otherwise. C: `ext4_iomap_xattr_fiemap`,
+/// which counts from the beginning of the block that the inode lies in, though, as if it were the first there.
+///
+/// # Errors
+///
+/// `ENOENT` where there are none.
+pub(super) fn place(inode: &Inode) -> Result<AttributesAt> {
+    let attributes = inode.data().xattr.lock();
+    if let Some(body) = Body::open_used(inode, &attributes)? {
+        let (addr, length) = body.place();
+        return Ok(AttributesAt::Inode { addr, length });
+    }
+    let block = inode.data().disk.lock().file_acl;
+    if block == 0 {
+        return Err(ENOENT);
+    }
+    let sb = inode.sb();
+    Ok(AttributesAt::Block {
+        addr: sb.bytes_of(block),
+        length: sb.bytes_of(1),
+    })
 }
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.

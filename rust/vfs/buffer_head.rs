@@ -69,8 +69,22 @@ impl Buffer<'_> {
         Ok(())
     }
 
-    /// After a failed write C takes a buffer for unread, though memory has what the disk lacks: takes it for read again, and the
-    /// error for known. C: `ext4_commit_super`.
+    /// Whether the buffer counts as unread only because a write of it failed. Memory has what the disk lacks then, which must not
+    /// be read over: from now on it counts as read. C: `ext4_buffer_uptodate`.
+    pub(super) fn was_lost_by_disk(&self) -> bool {
+        let bh = self.as_raw();
+        // SAFETY: valid by invariant; unlocked by the same task. Under the lock nobody reads into it or writes it out.
+        unsafe {
+            bindings::notblk_lock_buffer(bh);
+            if bindings::notblk_buffer_write_io_error(bh) {
+                bindings::notblk_set_buffer_uptodate(bh);
+            }
+            bindings::unlock_buffer(bh);
+        }
+        self.is_uptodate()
+    }
+
+    /// As [`Self::was_lost_by_disk`], and the error counts as known. C: `ext4_commit_super`.
     pub(super) fn keep_after_error(&self) {
         let bh = self.as_raw();
         // SAFETY: valid by invariant; unlocked by the same task. Under the lock nobody reads into it or writes it out.

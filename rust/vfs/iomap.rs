@@ -74,6 +74,25 @@ pub(crate) enum Mapping {
     },
 }
 
+/// Where extended attributes are: bytes on the device. Beside [`Mapping`], for nobody may read or write by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AttributesAt {
+    /// In the inode. C: `IOMAP_INLINE`.
+    Inode {
+        /// First byte on the device.
+        addr: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+    /// In a block of their own. C: `IOMAP_MAPPED`.
+    Block {
+        /// First byte on the device.
+        addr: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+}
+
 /// What becomes `struct iomap_ops` and `struct iomap_writeback_ops`.
 pub(crate) trait Operations: Sized {
     /// Maps the beginning of `len` bytes from `pos` on; the mapping covers `pos`. With it comes the state of the file's map
@@ -89,6 +108,15 @@ pub(crate) trait Operations: Sized {
     /// Maps the beginning of `len` bytes from `pos` on, to be told of: looks up only. A position that the format cannot reach
     /// is in a hole. C: `ext4_iomap_begin_report`.
     fn iomap_report(inode: &Inode<Self>, pos: u64, len: u64) -> Result<Mapping>
+    where
+        Self: FileSystem;
+
+    /// Where the inode's extended attributes are, to be told of. C: `ext4_iomap_xattr_fiemap`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` where it has none.
+    fn iomap_xattr(inode: &Inode<Self>) -> Result<AttributesAt>
     where
         Self: FileSystem;
 

@@ -61,6 +61,63 @@ impl<T: FileSystem> Table<T> {
         })
     }
 
+    /// Where extended attributes are: for FIEMAP alone, which looks at addresses and nothing else.
+    const XATTR_OPS: bindings::iomap_ops = {
+        // SAFETY: all fields are optional function pointers, for which zero is `None`.
+        let mut ops: bindings::iomap_ops = unsafe { core::mem::zeroed() };
+        ops.iomap_next = Some(Self::xattr_next);
+        ops
+    };
+
+    /// # Safety
+    ///
+    /// C's contract for `iomap_next`.
+    unsafe extern "C" fn xattr_next(
+        iter: *const bindings::iomap_iter,
+        iomap: *mut bindings::iomap,
+        srcmap: *mut bindings::iomap,
+    ) -> c_int {
+        // SAFETY: as in `iomap_next`.
+        unsafe {
+            bindings::notblk_iomap_iter_next(iter, iomap, srcmap, Some(Self::xattr_begin), None)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `iomap_begin`.
+    unsafe extern "C" fn xattr_begin(
+        inode: *mut bindings::inode,
+        pos: bindings::loff_t,
+        _length: bindings::loff_t,
+        _flags: c_uint,
+        iomap: *mut bindings::iomap,
+        _srcmap: *mut bindings::iomap,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: by the contract; the struct is ours to fill.
+            let (inode, iomap) = unsafe { (Inode::<T>::from_raw(inode), &mut *iomap) };
+            let (kind, addr, length) = match T::iomap_xattr(inode)? {
+                iomap::AttributesAt::Inode { addr, length } => {
+                    (bindings::IOMAP_INLINE, addr, length)
+                }
+                iomap::AttributesAt::Block { addr, length } => {
+                    (bindings::IOMAP_MAPPED, addr, length)
+                }
+            };
+            if to_pos(pos) >= length {
+                return Err(ENOENT);
+            }
+            // CAST: the constants are small.
+            iomap.type_ = kind as u16;
+            iomap.flags = 0;
+            iomap.addr = addr;
+            iomap.offset = 0;
+            iomap.length = length;
+            Ok(0)
+        })
+    }
+
     /// # Safety
     ///
     /// C's contract for `llseek`, on a regular file of ours.
@@ -107,7 +164,14 @@ impl<T: FileSystem> Table<T> {
         unsafe {
             // To read ahead what tells of the mapping: there is nothing of that kind.
             (*info).fi_flags &= !bindings::FIEMAP_FLAG_CACHE;
-            bindings::iomap_fiemap(lock.as_raw(), info, start, len, &Self::OPS)
+            let ops = if (*info).fi_flags & bindings::FIEMAP_FLAG_XATTR != 0 {
+                // C's check of flags knows it not.
+                (*info).fi_flags &= !bindings::FIEMAP_FLAG_XATTR;
+                &Self::XATTR_OPS
+            } else {
+                &Self::OPS
+            };
+            bindings::iomap_fiemap(lock.as_raw(), info, start, len, ops)
         }
     }
 

@@ -302,14 +302,23 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     /// `EIO` where the device fails, or has no such block.
     pub(crate) fn bread(&self, block: u32) -> Result<Buffer<'_>> {
         // SAFETY: valid by invariant.
+        let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
+        if let Some(bh) = ptr::NonNull::new(bh) {
+            // SAFETY: a reference of our own to a buffer of this device.
+            let buffer = unsafe { Buffer::from_raw(bh) };
+            if buffer.is_uptodate() || buffer.was_lost_by_disk() {
+                return Ok(buffer);
+            }
+        }
+        // SAFETY: valid by invariant.
         let bh = unsafe { bindings::notblk_sb_bread(self.as_raw(), u64::from(block)) };
         let bh = ptr::NonNull::new(bh).ok_or(EIO)?;
         // SAFETY: a reference of our own to a buffer of this device, up to date.
         Ok(unsafe { Buffer::from_raw(bh) })
     }
 
-    /// As [`Self::bread`], of a block that a disk may have lost: after a write that failed its bytes in memory count, and are not
-    /// read over.
+    /// As [`Self::bread`], of a block of which the caller tells by itself that a write of it failed: the buffer's own mark of that
+    /// goes.
     pub(crate) fn bread_keeping(&self, block: u32) -> Result<Buffer<'_>> {
         // SAFETY: valid by invariant.
         let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };

@@ -133,6 +133,9 @@ impl<'sb> WriteAccess<'_, 'sb> {
         let bh = self.buffer.as_raw();
         // SAFETY: valid; an inode's list is valid as long as the inode, which empties it before it goes.
         unsafe {
+            // A write that failed meanwhile has taken that back, and C warns of dirty buffers that nobody has read. C:
+            // `__ext4_handle_dirty_metadata`.
+            bindings::notblk_set_buffer_uptodate(bh);
             match of {
                 None => bindings::mark_buffer_dirty(bh),
                 Some(mmb) => bindings::mmb_mark_buffer_dirty(bh, mmb),
@@ -173,8 +176,7 @@ impl Drop for WriteAccess<'_, '_> {
         // A change that stopped half way by an error is still in the cache, and other buffers may already refer to it:
         // it must reach the disk like any other.
         if !self.dirty {
-            // SAFETY: valid.
-            unsafe { bindings::mark_buffer_dirty(self.buffer.as_raw()) };
+            self.mark(None);
         }
     }
 }

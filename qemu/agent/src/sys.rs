@@ -4,6 +4,7 @@
 //! `unsafe`; each wrapper owns the memory that the kernel
 //! works on for as long as it does.
 
+pub mod dm;
 pub mod files;
 pub mod ioctl;
 

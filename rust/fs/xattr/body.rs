@@ -105,6 +105,18 @@ impl<'sb> Body<'sb> {
         }))
     }
 
+    /// Where it is on the device, and how long, in bytes: from its header to the end of the inode.
+    pub(super) fn place(&self) -> (u64, u64) {
+        let block = self
+            .buffer
+            .block_nr()
+            .saturating_mul(self.buffer.len() as u64);
+        (
+            block.saturating_add(self.header as u64),
+            BODY_HEADER.saturating_add(self.area.bytes().len()) as u64,
+        )
+    }
+
     /// Writes the area back. C: the end of `ext4_xattr_ibody_set`.
     pub(super) fn store(
         self,

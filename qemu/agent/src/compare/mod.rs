@@ -10,6 +10,7 @@
 //! - [`class`]: what is left out because one of the two does not have it
 //! - [`side`], [`meta`], [`tree`]: doing and looking
 //! - [`shrink`]: fewer operations
+//! - [`workload`]: the same operations on one filesystem alone, for tests of other things
 
 mod class;
 mod clock;
@@ -19,6 +20,9 @@ mod op;
 mod shrink;
 mod side;
 mod tree;
+mod workload;
+
+pub use workload::Workload;
 
 use crate::fs::{self, Image, DISK, DISK2};
 use crate::{modules, Guest};

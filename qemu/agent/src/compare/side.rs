@@ -98,6 +98,16 @@ impl Side {
         stock: Rc<Stock>,
     ) -> Result<Side> {
         make(disk, image)?;
+        Side::over(kind, disk, place, stock)
+    }
+
+    /// Mounts a filesystem that is there.
+    pub fn over(
+        kind: &'static str,
+        disk: &'static str,
+        place: &'static str,
+        stock: Rc<Stock>,
+    ) -> Result<Side> {
         let sink = rustix::fs::memfd_create("sink", rustix::fs::MemfdFlags::CLOEXEC)?;
         let mut side = Side {
             kind,

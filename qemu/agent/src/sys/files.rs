@@ -18,10 +18,16 @@ const FIEMAP_WORDS: usize = 4;
 const EXTENT_WORDS: usize = 7;
 /// `FIEMAP_FLAG_SYNC`
 pub const FIEMAP_SYNC: u32 = 1;
+/// `FIEMAP_FLAG_XATTR`
+pub const FIEMAP_XATTR: u32 = 2;
 /// `FIEMAP_FLAG_CACHE`
 pub const FIEMAP_CACHE: u32 = 4;
 /// `FIEMAP_EXTENT_LAST`
 pub const EXTENT_LAST: u32 = 1;
+/// `FIEMAP_EXTENT_NOT_ALIGNED`
+pub const EXTENT_NOT_ALIGNED: u32 = 0x100;
+/// `FIEMAP_EXTENT_DATA_INLINE`
+pub const EXTENT_INLINE: u32 = 0x200;
 /// `FIEMAP_EXTENT_MERGED`
 pub const EXTENT_MERGED: u32 = 0x1000;
 

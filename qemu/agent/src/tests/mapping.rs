@@ -3,11 +3,15 @@
 
 use super::env::{errno, fails, Env};
 use super::{for_blocks, test, Test};
+use crate::attributes::set;
 use crate::fs::{open_buffered, open_direct, DISK};
 use crate::sys::files::{fibmap, fiemap, Extent, EXTENT_LAST, EXTENT_MERGED};
-use crate::sys::files::{FIEMAP_CACHE, FIEMAP_SYNC};
+use crate::sys::files::{
+    EXTENT_INLINE, EXTENT_NOT_ALIGNED, FIEMAP_CACHE, FIEMAP_SYNC, FIEMAP_XATTR,
+};
 use crate::sys::Mapping;
 use anyhow::{ensure, Context, Result};
+use notblk_protocol::Driver;
 use rustix::fs::{seek, SeekFrom};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -20,6 +24,8 @@ pub fn tests() -> Vec<Test> {
     tests.extend(for_blocks(&sizes, "mapping/fiemap", fiemaps));
     tests.push(test("mapping/fibmap", fibmaps));
     tests.push(test("mapping/errnos", errnos));
+    tests.push(test("mapping/xattr", xattrs));
+    tests.push(test("mapping/xattr-128", xattrs).inode(128));
     tests
 }
 
@@ -223,6 +229,77 @@ fn fibmaps(env: &Env) -> Result<()> {
     ensure!(fibmap(&file, i32::MAX)? == 0, "the last block there can be");
     fails(fibmap(&file, -1), libc::EINVAL, "block -1")?;
     drop(file);
+    mounted.end()
+}
+
+/// FIEMAP tells where extended attributes are: in the inode, or in a block.
+fn xattrs(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let at = |name: &str| -> Result<Vec<Extent>> {
+        let file = File::open(env.path(name))?;
+        let (count, extents) = fiemap(&file, 0, u64::MAX, FIEMAP_XATTR, 4)?;
+        ensure!(count as usize == extents.len(), "{count} extents?");
+        ensure!(
+            fiemap(&file, 0, u64::MAX, FIEMAP_XATTR, 0)?.0 == count,
+            "another number without room"
+        );
+        let behind = fiemap(&file, block, block, FIEMAP_XATTR, 4)?.1;
+        ensure!(behind.is_empty(), "attributes behind their end: {behind:?}");
+        Ok(extents)
+    };
+    for name in ["none", "small", "large"] {
+        open_buffered(env.path(name))?.write_all_at(&[1; 5000], 0)?;
+    }
+    let small = b"a value to be found";
+    let large = [0x5a_u8; 700];
+    set(env.path("small"), "user.a", small)?;
+    set(env.path("large"), "user.a", &large)?;
+    rustix::fs::sync();
+    ensure!(at("none")?.is_empty(), "attributes where there are none");
+    ensure!(
+        fiemap(&File::open(env.path("none"))?, 0, u64::MAX, FIEMAP_SYNC, 4)?.0 > 0,
+        "the data is gone"
+    );
+    let disk = File::open(DISK)?;
+    let bytes = |extent: &Extent| -> Result<Vec<u8>> {
+        let mut bytes = vec![0; extent.length as usize];
+        disk.read_exact_at(&mut bytes, extent.physical)?;
+        Ok(bytes)
+    };
+    let in_block = |extents: &[Extent], value: &[u8]| -> Result<()> {
+        ensure!(
+            matches!(extents, [one] if one.logical == 0 && one.length == block
+                && one.physical % block == 0 && one.flags == EXTENT_LAST),
+            "a block of attributes: {extents:?}"
+        );
+        let bytes = bytes(&extents[0])?;
+        ensure!(bytes.ends_with(value), "it is not there: {extents:?}");
+        Ok(())
+    };
+    in_block(&at("large")?, &large)?;
+    let extents = at("small")?;
+    if env.image.inode_size == 128 {
+        // A value is padded to four bytes.
+        in_block(&extents, &[small.as_slice(), &[0]].concat())?;
+    } else {
+        ensure!(
+            matches!(extents[..], [one] if one.logical == 0 && one.length == 96
+                && one.flags == EXTENT_LAST | EXTENT_INLINE | EXTENT_NOT_ALIGNED),
+            "attributes in the inode: {extents:?}"
+        );
+        if env.driver() == Driver::Notblk {
+            // The C driver forgets where in its block the inode is.
+            let bytes = bytes(&extents[0])?;
+            ensure!(
+                bytes.windows(small.len()).any(|window| window == small),
+                "it is not there: {extents:?}"
+            );
+        }
+    }
+    // A directory has them too.
+    set(env.path(""), "user.a", &large)?;
+    in_block(&at("")?, &large)?;
     mounted.end()
 }
 

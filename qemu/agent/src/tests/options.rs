@@ -14,6 +14,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("options/accepted", accepted),
         test("options/refused", refused),
+        test("options/numbers", numbers),
         test("options/minixdf", minixdf),
         test("options/grpid", grpid),
         // More than one group, so that there is a copy of the superblock.
@@ -72,6 +73,54 @@ fn refused(env: &Env) -> Result<()> {
         fails(errno(result), libc::EINVAL, &format!("mount -o {options}"))?;
     }
     env.mount("")?.end()
+}
+
+/// Numbers as the kernel reads them: hexadecimal and octal too.
+fn numbers(env: &Env) -> Result<()> {
+    let shown = |options: &str, line: &str| -> Result<()> {
+        let mounted = env.mount(options)?;
+        let shown = fs::shown_options(MNT)?;
+        ensure!(shown.contains(&line.to_owned()), "{options}: {shown:?}");
+        mounted.end()
+    };
+    shown("resuid=0x10", "resuid=16")?;
+    shown("resuid=0X1f", "resuid=31")?;
+    shown("resgid=010", "resgid=8")?;
+    shown("resgid=+7", "resgid=7")?;
+    shown("resuid=4294967294", "resuid=4294967294")?;
+    let mut good = vec![
+        "stripe=0x10",
+        "inode_readahead_blks=040",
+        "sb=0x1",
+        "sb=01",
+        "stripe=00",
+    ];
+    if env.driver() == Driver::Notblk {
+        good.push("fallback_delay_ms=0x0");
+    }
+    for options in good {
+        env.mount(options).context(options)?.end()?;
+    }
+    for options in [
+        "resuid=08",
+        "resuid=0x",
+        "resuid=0xg",
+        "resuid=10h",
+        "resuid=++1",
+        "resuid= 1",
+        "resuid=1_0",
+        "resuid=4294967296",
+        "resuid=0xffffffff",
+        "stripe=0x100000000",
+        "stripe=09",
+        "inode_readahead_blks=0x3",
+        // There is no superblock.
+        "sb=0x2",
+    ] {
+        let result = fs::try_mount(env.driver().name(), DISK, MNT, options);
+        fails(errno(result), libc::EINVAL, &format!("mount -o {options}"))?;
+    }
+    Ok(())
 }
 
 /// The size with the filesystem's own blocks, and without; a remount changes it.

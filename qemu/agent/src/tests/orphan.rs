@@ -44,7 +44,7 @@ fn link_by_proc(file: &File, to: &Path) -> std::io::Result<()> {
 }
 
 /// Free blocks and inodes.
-fn free(place: &str) -> Result<(u64, u64)> {
+pub(super) fn free(place: &str) -> Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(place)?;
     Ok((stat.f_bfree, stat.f_ffree))
 }
@@ -154,7 +154,7 @@ fn tmpfile_refused(env: &Env) -> Result<()> {
 }
 
 /// Copies the filesystem as it is now to the second disk.
-fn snapshot(env: &Env) -> Result<()> {
+pub(super) fn snapshot(env: &Env) -> Result<()> {
     rustix::fs::sync();
     copy(u64::from(env.image.mib) << 20)
 }
@@ -175,14 +175,14 @@ fn copy(length: u64) -> Result<()> {
 }
 
 /// The second disk is blank again, as other tests find it.
-fn wipe() -> Result<()> {
+pub(super) fn wipe() -> Result<()> {
     let mut disk = OpenOptions::new().write(true).open(DISK2)?;
     disk.write_all(&vec![0; 256 << 10])?;
     disk.sync_all().context("sync the second disk")
 }
 
 /// What e2fsck says to a copy: it repairs by itself what orphans leave, and nothing is left to repair.
-fn e2fsck_repairs() -> Result<String> {
+pub(super) fn e2fsck_repairs() -> Result<String> {
     let (code, text) = tool_code("e2fsck", &["-p", DISK2])?;
     ensure!(
         code == 1 || code == 0,

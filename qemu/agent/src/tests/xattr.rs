@@ -25,6 +25,9 @@ pub fn tests() -> Vec<Test> {
         test("xattr/body-and-block", body_and_block),
         test("xattr/disk-full", disk_full).mib(8),
         test("xattr/shared-block", shared_block).inode(128),
+        test("xattr/shares-blocks", shares_blocks).inode(128),
+        test("xattr/shares-blocks-1k", shares_blocks).block(1024),
+        test("xattr/shares-at-once", shares_at_once).inode(128),
         test("xattr/two-drivers", two_drivers),
         test("xattr/two-drivers-128", two_drivers).inode(128),
         test("xattr/new-inode-has-none", new_inode_has_none),
@@ -355,6 +358,124 @@ fn block_of(path: &str) -> Result<u64> {
     let (_, rest) = text.split_once("File ACL: ").context("no File ACL")?;
     let number = rest.split_whitespace().next().context("no number")?;
     number.parse().context("not a number")
+}
+
+/// Free blocks on the disk, all written.
+fn free_blocks() -> Result<u64> {
+    rustix::fs::sync();
+    Ok(rustix::fs::statvfs(MNT)?.f_bfree)
+}
+
+/// Inodes with the same attributes use one block, in whatever order they got them, and after a new mount too; who changes them
+/// has them alone; the last one frees the block.
+fn shares_blocks(env: &Env) -> Result<()> {
+    const FILES: usize = 20;
+    let name = |n: usize| env.path(format!("file{n}"));
+    let mounted = env.mount("")?;
+    for n in 0..FILES {
+        fs::write(name(n), b"")?;
+    }
+    let fill = |n: usize, turned: bool| -> Result<()> {
+        let mut pairs = [("user.a", value(1, 400)), ("trusted.b", value(2, 200))];
+        if turned {
+            pairs.reverse();
+        }
+        for (key, value) in pairs {
+            set(name(n), key, &value)?;
+        }
+        Ok(())
+    };
+    let before = free_blocks()?;
+    for n in 0..FILES / 2 {
+        fill(n, n % 2 == 1)?;
+    }
+    let used = before - free_blocks()?;
+    ensure!(used == 1, "{used} blocks for attributes that are the same");
+    ensure!(fs::metadata(name(0))?.blocks() == env.block() / 512);
+    mounted.end()?;
+    if let Some(complaint) = lab::check(DISK)? {
+        bail!("shared: {complaint}");
+    }
+    let mounted = env.mount("")?;
+    // From the disk, once somebody has looked.
+    ensure!(get(name(0), "user.a")? == value(1, 400));
+    for n in FILES / 2..FILES {
+        fill(n, false)?;
+    }
+    let used = before - free_blocks()?;
+    ensure!(used == 1, "{used} blocks after a new mount");
+    // One changes, and comes back.
+    set(name(3), "user.a", &value(3, 400))?;
+    ensure!(before - free_blocks()? == 2, "no block of its own");
+    ensure!(get(name(2), "user.a")? == value(1, 400), "changed for all");
+    set(name(3), "user.a", &value(1, 400))?;
+    ensure!(before - free_blocks()? == 1, "not shared again");
+    // What was one inode's block and is changed where it is becomes another's too.
+    set(name(4), "user.a", b"x")?;
+    set(name(4), "user.a", &value(5, 300))?;
+    set(name(5), "user.a", &value(5, 300))?;
+    ensure!(before - free_blocks()? == 2, "not shared after a change");
+    set(name(4), "user.a", &value(6, 300))?;
+    ensure!(get(name(5), "user.a")? == value(5, 300), "changed for two");
+    for n in 0..FILES {
+        ensure!(get(name(n), "trusted.b")? == value(2, 200), "file{n}");
+        match n % 2 {
+            0 => fs::remove_file(name(n))?,
+            _ => {
+                remove(name(n), "user.a")?;
+                remove(name(n), "trusted.b")?;
+            }
+        }
+    }
+    ensure!(free_blocks()? == before, "blocks are lost");
+    mounted.end()
+}
+
+/// Threads that give many files the same few attributes, change them and remove the files.
+fn shares_at_once(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let before = {
+        fs::create_dir(env.path("dir"))?;
+        free_blocks()?
+    };
+    let seed = env.seed;
+    let work = |thread: u64| -> Result<()> {
+        let mut random = Random(seed ^ (thread + 1) << 32);
+        for turn in 0..400_u64 {
+            let path = format!("{MNT}/dir/{thread}-{}", turn % 7);
+            match random.below(6) {
+                0 => drop(fs::remove_file(&path)),
+                _ => {
+                    if !Path::new(&path).exists() {
+                        fs::write(&path, b"")?;
+                    }
+                    let kind = random.below(4);
+                    let long = value(kind, 300);
+                    set(&path, "user.a", &long)?;
+                    let found = get(&path, "user.a")?;
+                    ensure!(found == long, "thread {thread}, turn {turn}: another value");
+                }
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || work(n))).collect();
+        threads.into_iter().try_for_each(|thread| {
+            let ended = thread.join();
+            ended.map_err(|_| anyhow::anyhow!("a thread died"))?
+        })
+    })
+    .with_context(|| format!("seed {seed}"))?;
+    mounted.end()?;
+    if let Some(complaint) = lab::check(DISK)? {
+        bail!("seed {seed}: {complaint}");
+    }
+    let mounted = env.mount("")?;
+    fs::remove_dir_all(env.path("dir"))?;
+    fs::create_dir(env.path("dir"))?;
+    ensure!(free_blocks()? == before, "seed {seed}: blocks are lost");
+    mounted.end()
 }
 
 /// A block that the C driver has let several files share: who changes it gets another, who goes leaves it to the rest.

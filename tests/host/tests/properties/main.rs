@@ -11,6 +11,7 @@ mod features;
 mod geometry;
 mod hash;
 mod indirect;
+mod number;
 mod orphan;
 mod small;
 mod xattr;
