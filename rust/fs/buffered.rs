@@ -8,7 +8,7 @@ use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
     file::{self, MountPoint},
-    hold::{Owner, Point},
+    hold::{Owner, Point, Stage},
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
     shutdown::Operations as _,
@@ -81,10 +81,10 @@ pub(super) fn write(request: &mut Request<'_, Notblk, Write>, origin: Origin) ->
     let written = {
         let lock = inode.lock();
         direct::drain(&lock);
-        request.pass(match origin {
-            Origin::Buffered => Point::BufferedDrained,
-            Origin::Fallback => Point::FallbackDrained,
-        });
+        match origin {
+            Origin::Buffered => request.pass(Point::BufferedDrained),
+            Origin::Fallback => request.stage(Stage::Drained, pos, request.len() as u64),
+        }
         if write_checks(request, &lock)? == 0 {
             return Ok(0);
         }
@@ -99,7 +99,7 @@ pub(super) fn write(request: &mut Request<'_, Notblk, Write>, origin: Origin) ->
         return Ok(0);
     }
     if origin == Origin::Fallback {
-        request.pass_with(Point::FallbackDirtied, pos, written as u64);
+        request.stage(Stage::Dirtied, pos, written as u64);
     }
     request.write_sync(written)
 }

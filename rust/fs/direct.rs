@@ -35,7 +35,7 @@ use super::{
 };
 use crate::vfs::{
     dio::{self, Completion, Outcome, Wait},
-    hold::Point,
+    hold::{Point, Stage},
     kiocb::{Io, Read, Request, Write},
     locked::Guard,
     Exclusive, Shared,
@@ -267,12 +267,12 @@ pub(super) fn drain(lock: &Locked<Exclusive>) {
         return;
     }
     let begun = Instant::<Monotonic>::now();
+    lock.trace_drain(None);
     lock.dio_wait();
+    let waited = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0);
+    lock.trace_drain(Some(waited));
     counters::add(&counters.drains_waited, 1);
-    counters::add(
-        &counters.drain_wait_ns,
-        u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0),
-    );
+    counters::add(&counters.drain_wait_ns, waited);
 }
 
 /// Writes what is left of a direct request, of which `direct` bytes have been written, through the page cache; then makes
@@ -282,7 +282,7 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let data = inode.sb().data();
     counters::add(&data.counters().fallbacks, 1);
     let pos = request.pos();
-    request.pass(Point::FallbackBegin);
+    request.stage(Stage::Begin, pos, request.len() as u64);
 
     // i_rwsem exclusive, drain, copy, unlock.
     let written = buffered::write(request, Origin::Fallback)?;
@@ -300,8 +300,8 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let last = pos.saturating_add(written as u64).saturating_sub(1);
     // As ext2, and unlike ext4: data that did not reach the device is an error of the write that brought it.
     inode.write_and_wait_range(pos, last)?;
-    request.pass_with(Point::FallbackFlushed, pos, written as u64);
+    request.stage(Stage::Flushed, pos, written as u64);
     inode.invalidate_mapping_pages(pos, last);
-    request.pass_with(Point::FallbackDone, pos, written as u64);
+    request.stage(Stage::Done, pos, written as u64);
     Ok(direct.saturating_add(written))
 }

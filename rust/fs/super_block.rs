@@ -230,7 +230,7 @@ impl super_block::Operations for Notblk {
                 space <- new_mutex!(space, "notblk::space"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
-                gate <- dir.read_write_file(c"hold", Gate::new(sb.id())),
+                gate <- dir.read_write_file(c"hold", Gate::new(sb.id(), sb.dev())),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 record <- Record::new(),

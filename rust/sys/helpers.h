@@ -83,6 +83,14 @@ void notblk_bio_end(struct bio *bio);
 /* linux/rcupdate.h: no task is any more where it was, in interrupt or preempted */
 void notblk_synchronize_code(void);
 
+/* trace.h: emit an event where it is enabled */
+void notblk_trace_fallback(const struct inode *inode, int owner, const char *stage, u64 pos, u64 len);
+void notblk_trace_drain(const struct inode *inode, bool end, u64 waited);
+void notblk_trace_hold(u32 dev, u64 ino, int owner, u64 rule, const char *point, u64 pos, u64 len);
+void notblk_trace_release(u32 dev, u64 ino, int owner, u64 rule, const char *point, u64 pos, u64 len);
+bool notblk_trace_map_enabled(void);
+void notblk_trace_map(const struct inode *inode, u64 pos, u64 len, const char *answer, u64 block);
+
 /* linux/sched/signal.h, linux/freezer.h: the calling task */
 bool notblk_fatal_signal_pending(void);
 bool notblk_freezing(void);

@@ -14,7 +14,7 @@
 //! - Nothing is held longer than the rule's deadline: while something is parked, work is scheduled for the time when the
 //!   first of it is overdue.
 
-use super::{super_block::Id, FileSystem, Inode, SuperBlock};
+use super::{super_block::Id, trace::Held, FileSystem, Inode, SuperBlock};
 use crate::sys::bindings;
 use core::{
     cell::UnsafeCell,
@@ -70,34 +70,69 @@ pub(crate) enum Point {
 
 impl Point {
     /// All, by the names that user space knows.
-    const NAMES: [(Self, &'static str); 15] = [
-        (Self::DioLocked, "dio.locked"),
-        (Self::DioSubmit, "dio.submit"),
-        (Self::DioComplete, "dio.complete"),
-        (Self::FallbackBegin, "fallback.begin"),
-        (Self::FallbackDrained, "fallback.drained"),
-        (Self::FallbackDirtied, "fallback.dirtied"),
-        (Self::FallbackFlushed, "fallback.flushed"),
-        (Self::FallbackDone, "fallback.done"),
-        (Self::BufferedDrained, "buffered.drained"),
-        (Self::TruncateBegin, "truncate.begin"),
-        (Self::TruncateDrained, "truncate.drained"),
-        (Self::PunchBegin, "punch.begin"),
-        (Self::PunchDrained, "punch.drained"),
-        (Self::FaultBegin, "fault.begin"),
-        (Self::FsyncBegin, "fsync.begin"),
+    const NAMES: [(Self, &'static CStr); 15] = [
+        (Self::DioLocked, c"dio.locked"),
+        (Self::DioSubmit, c"dio.submit"),
+        (Self::DioComplete, c"dio.complete"),
+        (Self::FallbackBegin, c"fallback.begin"),
+        (Self::FallbackDrained, c"fallback.drained"),
+        (Self::FallbackDirtied, c"fallback.dirtied"),
+        (Self::FallbackFlushed, c"fallback.flushed"),
+        (Self::FallbackDone, c"fallback.done"),
+        (Self::BufferedDrained, c"buffered.drained"),
+        (Self::TruncateBegin, c"truncate.begin"),
+        (Self::TruncateDrained, c"truncate.drained"),
+        (Self::PunchBegin, c"punch.begin"),
+        (Self::PunchDrained, c"punch.drained"),
+        (Self::FaultBegin, c"fault.begin"),
+        (Self::FsyncBegin, c"fsync.begin"),
     ];
 
     /// The point of this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
+        let found = Self::NAMES
+            .iter()
+            .find(|(_, known)| known.to_bytes() == name.as_bytes());
         found.map(|(point, _)| *point)
     }
 
     /// Its name.
-    fn name(self) -> &'static str {
+    fn name(self) -> &'static CStr {
         let found = Self::NAMES.iter().find(|(point, _)| *point == self);
-        found.map_or("?", |(_, name)| name)
+        found.map_or(c"?", |(_, name)| name)
+    }
+
+    /// The same, to be printed.
+    fn text(self) -> &'static str {
+        self.name().to_str().unwrap_or("?")
+    }
+}
+
+/// Where the fallback of a direct write is: its points, each of them an event too.
+#[derive(Clone, Copy)]
+pub(crate) enum Stage {
+    /// [`Point::FallbackBegin`]
+    Begin,
+    /// [`Point::FallbackDrained`]
+    Drained,
+    /// [`Point::FallbackDirtied`]
+    Dirtied,
+    /// [`Point::FallbackFlushed`]
+    Flushed,
+    /// [`Point::FallbackDone`]
+    Done,
+}
+
+impl Stage {
+    /// Its point, and what the event calls it.
+    pub(super) fn point(self) -> (Point, &'static CStr) {
+        match self {
+            Self::Begin => (Point::FallbackBegin, c"begin"),
+            Self::Drained => (Point::FallbackDrained, c"drained"),
+            Self::Dirtied => (Point::FallbackDirtied, c"dirtied"),
+            Self::Flushed => (Point::FallbackFlushed, c"flushed"),
+            Self::Done => (Point::FallbackDone, c"done"),
+        }
     }
 }
 
@@ -110,6 +145,11 @@ impl Owner {
     /// The calling task.
     pub(crate) fn current() -> Self {
         Self(current!().pid())
+    }
+
+    /// Its number.
+    pub(super) fn tid(self) -> i32 {
+        self.0
     }
 
     /// By its number.
@@ -203,7 +243,7 @@ struct Rule {
 
 impl Rule {
     /// Takes up to `most` out of its queue, oldest first. Tasks go on at once; bios are put into `bios`.
-    fn let_go(&mut self, most: usize, bios: &mut Queue) -> usize {
+    fn let_go(&mut self, gate: &Gate, most: usize, bios: &mut Queue) -> usize {
         let mut gone = 0usize;
         while gone < most {
             let Some(parked) = self.queue.pop() else {
@@ -211,6 +251,8 @@ impl Rule {
             };
             gone = gone.saturating_add(1);
             self.passed = self.passed.saturating_add(1);
+            // SAFETY: as below.
+            gate.held(self, unsafe { &(*parked).place }).release();
             // SAFETY: out of the queue just now, and nobody else's yet: a task's is valid until it is told to go on, which
             // happens under the lock, and only once; a bio's until `bios` is dealt with.
             unsafe {
@@ -368,6 +410,8 @@ pub(crate) struct Gate {
     inflight: Atomic<i64>,
     born: Instant<Monotonic>,
     id: Id,
+    /// The device, as tracepoints name it.
+    dev: u32,
 }
 
 // SAFETY: what its pointers lead to belongs to it, or waits for it.
@@ -376,8 +420,8 @@ unsafe impl Send for Gate {}
 unsafe impl Sync for Gate {}
 
 impl Gate {
-    /// A gate without rules, of the mount that log lines call `id`.
-    pub(crate) fn new(id: Id) -> impl PinInit<Self, Error> {
+    /// A gate without rules, of the mount that log lines call `id`, on the device `dev`.
+    pub(crate) fn new(id: Id, dev: u32) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // SAFETY: valid for writes, and pinned; the function is good for the work of a gate's `raw`.
             raw <- Opaque::ffi_init(|raw| unsafe {
@@ -392,6 +436,7 @@ impl Gate {
             inflight: Atomic::new(0),
             born: Instant::now(),
             id,
+            dev,
         }? Error)
     }
 
@@ -404,6 +449,16 @@ impl Gate {
     /// The mount's name for log lines.
     pub(crate) fn id(&self) -> &Id {
         &self.id
+    }
+
+    /// For a tracepoint.
+    fn held<'a>(&self, rule: &Rule, place: &'a Place) -> Held<'a> {
+        Held {
+            dev: self.dev,
+            rule: rule.id,
+            point: rule.filter.point.name(),
+            place,
+        }
     }
 
     /// Milliseconds since the mount.
@@ -454,6 +509,7 @@ impl Gate {
         let mut state = self.lock();
         for rule in state.rules.iter_mut() {
             if rule.queue.remove(parked) {
+                self.held(rule, &place).release();
                 rule.passed = rule.passed.saturating_add(1);
             }
         }
@@ -484,6 +540,7 @@ impl Gate {
                 (*parked).since = now;
                 rule.queue.push(parked);
             }
+            self.held(rule, &place).hold();
             due = Some(now.saturating_add(u64::from(rule.filter.deadline)));
             break;
         }
@@ -517,7 +574,7 @@ impl Gate {
                 "({}): hold {} {}: {count} let go after {} ms\n",
                 gate.id,
                 rule.id,
-                rule.filter.point.name(),
+                rule.filter.point.text(),
                 rule.filter.deadline
             );
             gate.send_on(&mut bios);
@@ -544,7 +601,7 @@ impl Gate {
         }
         if let Some(index) = found {
             let mut rule = state.rules.remove(index).ok()?;
-            let count = rule.let_go(usize::MAX, &mut bios);
+            let count = rule.let_go(self, usize::MAX, &mut bios);
             self.armed.store(!state.rules.is_empty(), Relaxed);
             return Some((rule, count, bios));
         }
@@ -610,7 +667,7 @@ impl Gate {
             let index = state.rules.iter().position(|rule| rule.id == id);
             let index = index.ok_or(ENOENT)?;
             if let Some(rule) = state.rules.get_mut(index) {
-                rule.let_go(most, &mut bios);
+                rule.let_go(self, most, &mut bios);
             }
             if gone {
                 drop(state.rules.remove(index));
@@ -628,7 +685,7 @@ impl Gate {
         {
             let mut state = self.lock();
             for rule in state.rules.iter_mut() {
-                count = count.saturating_add(rule.let_go(usize::MAX, &mut bios));
+                count = count.saturating_add(rule.let_go(self, usize::MAX, &mut bios));
             }
             state.rules.clear();
             self.armed.store(false, Relaxed);
@@ -653,7 +710,7 @@ impl Gate {
         let state = self.lock();
         for rule in &state.rules {
             let filter = &rule.filter;
-            write!(f, "{} {}", rule.id, filter.point.name())?;
+            write!(f, "{} {}", rule.id, filter.point.text())?;
             if let Some(owner) = filter.owner {
                 write!(f, " owner={}", owner.0)?;
             }

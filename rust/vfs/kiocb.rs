@@ -5,7 +5,7 @@
 //! C: `include/linux/fs.h`, `include/linux/uio.h`, `mm/filemap.c`.
 
 use super::{
-    hold::{Owner, Point},
+    hold::{Owner, Point, Stage},
     to_count, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
 };
 use crate::sys::bindings;
@@ -106,12 +106,14 @@ impl<'a, T: FileSystem, D> Request<'a, T, D> {
     /// The calling task passes a point with what is left of the request.
     #[inline]
     pub(crate) fn pass(&self, point: Point) {
-        self.pass_with(point, self.pos(), self.len() as u64);
+        let (pos, len) = (self.pos(), self.len() as u64);
+        self.inode().pass(point, || self.owner(), pos, len);
     }
 
-    /// The calling task passes a point with these bytes of the request.
-    #[inline]
-    pub(crate) fn pass_with(&self, point: Point, pos: u64, len: u64) {
+    /// The fallback has come to a stage, with these bytes of the request: an event, and a hold point.
+    pub(crate) fn stage(&self, stage: Stage, pos: u64, len: u64) {
+        let (point, name) = stage.point();
+        self.inode().trace_fallback(self.owner(), name, pos, len);
         self.inode().pass(point, || self.owner(), pos, len);
     }
 

@@ -31,6 +31,7 @@
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`hold`] | hold points: parking tasks and bios |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
+//! | [`trace`] | the driver's tracepoints |
 //! | [`transaction`] | the one way to change metadata |
 //! | [`export`] | `struct export_operations` |
 //! | [`symlink`] | `get_link` of a symbolic link whose target lies in a block |
@@ -83,6 +84,7 @@ pub(crate) mod shutdown;
 pub(crate) mod super_block;
 pub(crate) mod symlink;
 mod sync_parents;
+mod trace;
 pub(crate) mod transaction;
 pub(crate) mod xattr;
 

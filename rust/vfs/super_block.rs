@@ -211,6 +211,12 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Id(unsafe { (*self.as_raw()).s_id })
     }
 
+    /// The device's number (`s_dev`).
+    pub(crate) fn dev(&self) -> u32 {
+        // SAFETY: valid by invariant; set before the filesystem sees the superblock.
+        unsafe { (*self.as_raw()).s_dev }
+    }
+
     /// log2 of the block size (`s_blocksize_bits`): 9 to 16.
     fn block_bits(&self) -> u32 {
         // SAFETY: valid by invariant; changes only in `set_blocksize`, which has the superblock exclusively.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Hold points: what is parked where, and that nothing can keep it.
 
-use super::env::{errno, fails, Env};
+use super::env::{errno, fails, Env, Skip};
 use super::{test, Test};
 use crate::buf::{stamp, Buffer, Random};
 use crate::fs::{open_buffered, open_direct, Mounted, DISK, MNT};
@@ -11,7 +11,7 @@ use anyhow::{anyhow, bail, ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use rustix::mount::{unmount, UnmountFlags};
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -43,6 +43,7 @@ pub fn tests() -> Vec<Test> {
         small("hold/refused", refused),
         small("hold/uring", uring),
         small("hold/random", random),
+        small("hold/events", events),
     ]
 }
 
@@ -279,48 +280,51 @@ fn seed_drain_off(env: &Env) -> Result<()> {
     let mounted = env.mount("drain=off")?;
     let hold = Hold::new();
     for round in 0..20 {
-        let path = lay_out(env, &format!("file-{round}"), 2, &[0])?;
-        let judge = open_buffered(&path)?;
-        let file = open_direct(&path)?;
-        let mut aio = Aio::new(1, block as usize)?;
-        let b = writer(&path, 0, 2 * block, 7)?;
-        let completes = hold.rule(&format!("dio.complete owner={}", tid()?))?;
-        let dirtied = hold.rule(&format!("fallback.dirtied owner={}", b.tid))?;
-        aio.write(0, &file, block)?;
-        let line = hold.await_held(completes, 1)?;
-        ensure!(
-            line.now == [format!("bio:{block}+{block}")],
-            "held: {}",
-            line.text
-        );
-        b.begin();
-        let line = hold.await_held(dirtied, 1)?;
-        ensure!(
-            line.now == [format!("task:{}", b.tid)],
-            "held: {}",
-            line.text
-        );
-        ensure!(
-            b.waits_in()? == "notblk_hold_wait",
-            "a task that is held waits in {}",
-            b.waits_in()?
-        );
-        hold.command(&format!("release {completes}"))?;
-        let ended = aio.wait(1)?;
-        ensure!(
-            ended[0].result == block as i64,
-            "A's write gave {}",
-            ended[0].result
-        );
-        hold.command(&format!("release {dirtied}"))?;
-        ensure!(b.end()? as u64 == 2 * block, "B's write was short");
-        for file in [&judge, &file] {
-            fails(file.sync_all(), libc::EIO, "fsync after the race")?;
-            file.sync_all().context("fsync tells it once")?;
-        }
-        hold.command("clear")?;
+        seed(env, &hold, &format!("file-{round}"))?;
     }
     end(mounted)
+}
+
+/// The story itself, on a file of this name.
+fn seed(env: &Env, hold: &Hold, name: &str) -> Result<()> {
+    let block = env.block();
+    let path = lay_out(env, name, 2, &[0])?;
+    let judge = open_buffered(&path)?;
+    let file = open_direct(&path)?;
+    let mut aio = Aio::new(1, block as usize)?;
+    let b = writer(&path, 0, 2 * block, 7)?;
+    let completes = hold.rule(&format!("dio.complete owner={}", tid()?))?;
+    let dirtied = hold.rule(&format!("fallback.dirtied owner={}", b.tid))?;
+    aio.write(0, &file, block)?;
+    let line = hold.await_held(completes, 1)?;
+    ensure!(
+        line.now == [format!("bio:{block}+{block}")],
+        "held: {}",
+        line.text
+    );
+    b.begin();
+    let line = hold.await_held(dirtied, 1)?;
+    ensure!(
+        line.now == [format!("task:{}", b.tid)],
+        "held: {}",
+        line.text
+    );
+    b.await_in("notblk_hold_wait")?;
+    hold.command(&format!("release {completes}"))?;
+    let ended = aio.wait(1)?;
+    ensure!(
+        ended[0].result == block as i64,
+        "A's write gave {}",
+        ended[0].result
+    );
+    hold.command(&format!("release {dirtied}"))?;
+    ensure!(b.end()? as u64 == 2 * block, "B's write was short");
+    for file in [&judge, &file] {
+        fails(file.sync_all(), libc::EIO, "fsync after the race")?;
+        file.sync_all().context("fsync tells it once")?;
+    }
+    hold.command("clear")?;
+    Ok(())
 }
 
 /// With the drain, B waits for A's bio, wherever that is held, and all is well.
@@ -907,6 +911,106 @@ fn uring(env: &Env) -> Result<()> {
     hold.command(&format!("release {rule}"))?;
     ensure!(actor.end()? as u64 == block, "the write");
     drop(hold);
+    end(mounted)
+}
+
+/// Where the kernel has its tracepoints.
+const TRACING: &str = "/sys/kernel/tracing";
+
+/// All tracepoints of ours are on for the length of a scope.
+struct Tracing;
+
+impl Tracing {
+    fn begin() -> Result<Tracing> {
+        let events = Path::new(TRACING).join("events");
+        if !events.exists() {
+            errno(mount(
+                "tracefs",
+                TRACING,
+                "tracefs",
+                MountFlags::empty(),
+                None,
+            ))
+            .map_err(|error| Skip(format!("no tracefs: {error}")))?;
+        }
+        if !events.join("notblk").exists() {
+            bail!(Skip("the kernel has no tracepoints".into()));
+        }
+        let tracing = Tracing;
+        tracing.clear()?;
+        fs::write(events.join("notblk/enable"), "1")?;
+        Ok(tracing)
+    }
+
+    fn clear(&self) -> Result<()> {
+        Ok(File::create(Path::new(TRACING).join("trace")).map(drop)?)
+    }
+
+    /// Asks that lines with these words are there, in this order, whatever is between them.
+    fn tells(&self, story: &[&str]) -> Result<()> {
+        let text = fs::read_to_string(Path::new(TRACING).join("trace"))?;
+        let mut lines = text.lines();
+        for part in story {
+            let found = lines.any(|line| part.split(' ').all(|word| line.contains(word)));
+            ensure!(found, "no {part:?}, or not in its place:\n{text}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        let _ = fs::write(Path::new(TRACING).join("events/notblk/enable"), "0");
+    }
+}
+
+/// The tracepoints tell the story, in order.
+fn events(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("drain=off")?;
+    let hold = Hold::new();
+    let tracing = Tracing::begin()?;
+    seed(env, &hold, "file")?;
+    tracing.tells(&[
+        &format!("notblk_map: pos={block} answer=mapped"),
+        &format!("notblk_hold: point=dio.complete pos={block} len={block}"),
+        "notblk_map: answer=notblk",
+        "notblk_fallback: stage=begin",
+        "notblk_fallback: stage=drained",
+        "notblk_fallback: stage=dirtied",
+        "notblk_hold: point=fallback.dirtied",
+        &format!("notblk_release: point=dio.complete pos={block} len={block}"),
+        "notblk_release: point=fallback.dirtied",
+        "notblk_fallback: stage=flushed",
+        "notblk_fallback: stage=done",
+    ])?;
+    fs::write(Path::new(TRACING).join("trace"), "")?;
+    end(mounted)?;
+
+    let mounted = env.mount("drain=on")?;
+    let path = lay_out(env, "drained", 2, &[0])?;
+    tracing.clear()?;
+    let file = open_direct(&path)?;
+    let mut aio = Aio::new(1, block as usize)?;
+    let b = writer(&path, 0, 2 * block, 7)?;
+    let rule = hold.rule("dio.complete")?;
+    aio.write(0, &file, block)?;
+    hold.await_held(rule, 1)?;
+    b.begin();
+    b.await_in("inode_dio_wait")?;
+    hold.command("clear")?;
+    ensure!(b.end()? as u64 == 2 * block, "B's write was short");
+    ensure!(aio.wait(1)?.len() == 1, "A's write");
+    tracing.tells(&[
+        "notblk_hold: point=dio.complete",
+        "notblk_fallback: stage=begin",
+        "notblk_drain: begin",
+        "notblk_release: point=dio.complete",
+        "notblk_drain: end",
+        "notblk_fallback: stage=drained",
+        "notblk_fallback: stage=done",
+    ])?;
+    drop((aio, file, hold));
     end(mounted)
 }
 
