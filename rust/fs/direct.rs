@@ -28,12 +28,14 @@
 //! invalidates the page cache over its range, finds the page dirty, and can only report it: `EIO` to whoever calls fsync.
 
 use super::{
-    buffered, counters,
+    buffered::{self, Origin},
+    counters,
     map::{Lookup, Reads},
     orphan, Inode, Locked, Notblk, Transaction,
 };
 use crate::vfs::{
     dio::{self, Completion, Outcome, Wait},
+    hold::{Point, Stage},
     kiocb::{Io, Read, Request, Write},
     locked::Guard,
     Exclusive, Shared,
@@ -55,6 +57,7 @@ pub(super) fn read_iter(request: Request<'_, Notblk, Read>) -> Io {
         inode.lock_shared()
     };
     counters::add(&inode.sb().data().counters().direct_reads, 1);
+    request.pass(Point::DioLocked);
     match dio::rw(request, &lock, Wait::IfSync) {
         Outcome::Queued(queued) => Io::Queued(queued),
         Outcome::Done(request, result) => {
@@ -107,6 +110,7 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
             return Io::Done(Err(e));
         }
     }
+    request.pass(Point::DioLocked);
     let outcome = match &plan.lock {
         Lock::Shared(lock) => dio::rw(request, &**lock, plan.wait),
         Lock::Exclusive(lock) => dio::rw(request, &**lock, plan.wait),
@@ -280,12 +284,12 @@ pub(super) fn drain(lock: &Locked<Exclusive>) {
         return;
     }
     let begun = Instant::<Monotonic>::now();
+    lock.trace_drain(None);
     lock.dio_wait();
+    let waited = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0);
+    lock.trace_drain(Some(waited));
     counters::add(&counters.drains_waited, 1);
-    counters::add(
-        &counters.drain_wait_ns,
-        u64::try_from(begun.elapsed().as_nanos()).unwrap_or(0),
-    );
+    counters::add(&counters.drain_wait_ns, waited);
 }
 
 /// Writes what is left of a direct request, of which `direct` bytes have been written, through the page cache; then makes
@@ -295,9 +299,10 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let data = inode.sb().data();
     counters::add(&data.counters().fallbacks, 1);
     let pos = request.pos();
+    request.stage(Stage::Begin, pos, request.len() as u64);
 
     // i_rwsem exclusive, drain, copy, unlock.
-    let written = buffered::write(request)?;
+    let written = buffered::write(request, Origin::Fallback)?;
     if written == 0 {
         return Ok(direct);
     }
@@ -312,6 +317,8 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let last = pos.saturating_add(written as u64).saturating_sub(1);
     // As ext2, and unlike ext4: data that did not reach the device is an error of the write that brought it.
     inode.write_and_wait_range(pos, last)?;
+    request.stage(Stage::Flushed, pos, written as u64);
     inode.invalidate_mapping_pages(pos, last);
+    request.stage(Stage::Done, pos, written as u64);
     Ok(direct.saturating_add(written))
 }

@@ -28,6 +28,7 @@ use crate::{
     vfs::{
         errno::EUCLEAN,
         fs_context::{Log, Value},
+        hold::Gate,
         shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
@@ -75,6 +76,8 @@ pub(crate) struct SuperData {
     pub(super) orphans: Mutex<Orphans>,
     #[pin]
     counters: debugfs::File<Counters>,
+    #[pin]
+    gate: debugfs::File<Gate>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
@@ -118,6 +121,12 @@ pub(crate) struct Space {
 impl SuperData {
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The hold points.
+    #[inline]
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What is to be done about damage.
@@ -231,6 +240,7 @@ impl super_block::Operations for Notblk {
                 sharing <- new_mutex!(sharing, "notblk::sharing"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
+                gate <- dir.read_write_file(c"hold", Gate::new(sb.id(), sb.dev())),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 record <- Record::new(),

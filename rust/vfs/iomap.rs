@@ -238,8 +238,10 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract; the struct is ours to fill.
             let (inode, iomap) = unsafe { (Inode::<T>::from_raw(inode), &mut *iomap) };
-            let (mapping, cookie) =
-                T::iomap_begin(inode, to_pos(pos), to_pos(length), Flags(flags))?;
+            let (pos, length) = (to_pos(pos), to_pos(length));
+            let answer = T::iomap_begin(inode, pos, length, Flags(flags));
+            inode.trace_map(pos, length, &answer);
+            let (mapping, cookie) = answer?;
             Self::fill(inode, mapping, iomap);
             iomap.validity_cookie = cookie;
             Ok(0)

@@ -29,7 +29,9 @@
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
 //! | [`report`] | telling where blocks are: `SEEK_HOLE`, FIEMAP, FIBMAP, swap files |
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
+//! | [`hold`] | hold points: parking tasks and bios |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
+//! | [`trace`] | the driver's tracepoints |
 //! | [`transaction`] | the one way to change metadata |
 //! | [`export`] | `struct export_operations` |
 //! | [`symlink`] | `get_link` of a symbolic link whose target lies in a block |
@@ -60,6 +62,7 @@ pub(crate) mod fallocate;
 pub(crate) mod file;
 pub(crate) mod fileattr;
 pub(crate) mod fs_context;
+pub(crate) mod hold;
 pub(crate) mod inode;
 mod inode_sync;
 pub(crate) mod ioctl;
@@ -81,6 +84,7 @@ pub(crate) mod shutdown;
 pub(crate) mod super_block;
 pub(crate) mod symlink;
 mod sync_parents;
+mod trace;
 pub(crate) mod transaction;
 pub(crate) mod xattr;
 
@@ -106,6 +110,7 @@ pub(crate) trait FileSystem:
     + fileattr::Operations
     + ioctl::Operations
     + shutdown::Operations
+    + hold::Operations
     + iomap::Operations
     + quota::Operations
     + Sized

@@ -211,6 +211,12 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Id(unsafe { (*self.as_raw()).s_id })
     }
 
+    /// The device's number (`s_dev`).
+    pub(crate) fn dev(&self) -> u32 {
+        // SAFETY: valid by invariant; set before the filesystem sees the superblock.
+        unsafe { (*self.as_raw()).s_dev }
+    }
+
     /// log2 of the block size (`s_blocksize_bits`): 9 to 16.
     fn block_bits(&self) -> u32 {
         // SAFETY: valid by invariant; changes only in `set_blocksize`, which has the superblock exclusively.
@@ -467,7 +473,9 @@ impl<T: FileSystem> Table<T> {
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
+        ops.freeze_super = Some(Self::freeze_super);
         ops.freeze_fs = Some(Self::freeze_fs);
+        ops.umount_begin = Some(Self::umount_begin);
         ops.unfreeze_fs = Some(Self::unfreeze_fs);
         ops.statfs = Some(Self::statfs);
         ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
@@ -552,6 +560,36 @@ impl<T: FileSystem> Table<T> {
             }
             T::sync_fs(sb, wait != 0).map(|()| 0)
         })
+    }
+
+    /// Freezing waits for writers, which hold points may keep.
+    ///
+    /// # Safety
+    ///
+    /// C's contract for `freeze_super`, for a superblock in state `Ready`.
+    unsafe extern "C" fn freeze_super(
+        sb: *mut bindings::super_block,
+        who: bindings::freeze_holder,
+        owner: *const c_void,
+    ) -> c_int {
+        // SAFETY: by the contract.
+        if let Some(gate) = T::gate(unsafe { SuperBlock::<T>::from_raw(sb) }) {
+            gate.open_for("freezing");
+        }
+        // SAFETY: by the contract.
+        unsafe { bindings::freeze_super(sb, who, owner) }
+    }
+
+    /// With `MNT_FORCE`, before VFS looks whether the mount is busy.
+    ///
+    /// # Safety
+    ///
+    /// As `put_super`.
+    unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
+        // SAFETY: by the contract.
+        if let Some(gate) = T::gate(unsafe { SuperBlock::<T>::from_raw(sb) }) {
+            gate.open_for("unmounting");
+        }
     }
 
     /// # Safety

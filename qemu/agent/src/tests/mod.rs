@@ -23,6 +23,7 @@ mod faults;
 mod freeze;
 mod fsx;
 mod full;
+mod hold;
 mod htree;
 mod io;
 mod ioctl;
@@ -141,6 +142,7 @@ fn all() -> Vec<Test> {
     tests.extend(direct::tests());
     tests.extend(stopped::tests());
     tests.extend(fallback::tests());
+    tests.extend(hold::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(failing::tests());
