@@ -7,17 +7,28 @@
 //! | [`spec`] | the tree that a `tests/race/*.race` file is parsed to |
 //! | [`point`] | the hold points that the driver has |
 //! | [`schedule`] | one order of stages, as one line of text |
+//! | [`parse()`] | from text to the tree; back by `Display` |
 //! | [`run`] | the trait that runs an order, and what it answers |
+//! | [`mod@explore`] | visits every order once |
+//! | [`stamp`] | what writers write: each sector says whose it is |
+//! | [`content`] | whether sectors are from whom they may be from |
 //!
 //! Everything here is pure: no file, no clock, no thread. The agent in the guest brings the [`run::Runner`].
 
 #![forbid(unsafe_code)]
 
+pub mod content;
+pub mod explore;
+pub mod parse;
 pub mod point;
+mod print;
 pub mod run;
 pub mod schedule;
 pub mod spec;
+pub mod stamp;
 
+pub use explore::{explore, Limits, Summary};
+pub use parse::parse;
 pub use point::Point;
 pub use run::{ActorId, Failure, Run, Runner, Stop, Taken, Verdict};
 pub use schedule::Schedule;
