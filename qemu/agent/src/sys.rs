@@ -399,8 +399,7 @@ pub fn pread_with(file: &File, data: &mut [u8], offset: u64, flags: i32) -> Resu
         iov_len: data.len(),
     };
     // SAFETY: one vector that spans exactly `data`, borrowed for the length of the call.
-    let code =
-        unsafe { libc::preadv2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
+    let code = unsafe { libc::preadv2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
 
@@ -411,8 +410,7 @@ pub fn pwrite_with(file: &File, data: &[u8], offset: u64, flags: i32) -> Result<
         iov_len: data.len(),
     };
     // SAFETY: one vector that spans exactly `data`, which the kernel only reads.
-    let code =
-        unsafe { libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
+    let code = unsafe { libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
 

@@ -43,7 +43,10 @@ pub type Files = BTreeMap<String, Opened>;
 
 enum Word {
     /// Open the files; the paths by name.
-    Open { order: u32, paths: BTreeMap<String, PathBuf> },
+    Open {
+        order: u32,
+        paths: BTreeMap<String, PathBuf>,
+    },
     /// Do the steps.
     Go,
 }
@@ -77,7 +80,12 @@ impl Player {
             index,
             done: Arc::clone(&done),
         };
-        let name = spec.actors.get(index).context("no such actor")?.name.clone();
+        let name = spec
+            .actors
+            .get(index)
+            .context("no such actor")?
+            .name
+            .clone();
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || {

@@ -61,7 +61,12 @@ impl Calls {
 
     /// Makes ready for an order: data, mappings.
     pub fn prepare(&mut self, files: &Files, order: u32) -> Result<()> {
-        let steps = &self.spec.actors.get(self.actor).context("no such actor")?.steps;
+        let steps = &self
+            .spec
+            .actors
+            .get(self.actor)
+            .context("no such actor")?
+            .steps;
         for (number, (step, tool)) in steps.iter().zip(&mut self.tools).enumerate() {
             let Some(io) = transfer(step) else { continue };
             let file = self
@@ -157,7 +162,8 @@ fn call(step: &Step, tool: &mut Tool, files: &Files) -> io::Result<u64> {
         Op::Write(io) => transfer_by(of_way(io.way)?, io, tool, true),
         Op::Fsync => {
             let file = opened.all().next();
-            file.ok_or_else(|| io::Error::other("not open"))?.sync_all()?;
+            file.ok_or_else(|| io::Error::other("not open"))?
+                .sync_all()?;
             Ok(0)
         }
         Op::Truncate { size } => of_way(Way::Buffered)?.set_len(*size).map(|()| 0),

@@ -237,7 +237,11 @@ impl Left<'_> {
                 if let Some(at) = differs {
                     fail(format!("cache and disk differ from byte {at} on"));
                 } else if cache.len() != disk.len() {
-                    fail(format!("{} bytes in the cache, {} on disk", cache.len(), disk.len()));
+                    fail(format!(
+                        "{} bytes in the cache, {} on disk",
+                        cache.len(),
+                        disk.len()
+                    ));
                 }
             }
             Check::Read {
@@ -248,7 +252,9 @@ impl Left<'_> {
             } => {
                 let id = self.spec.actor(actor).context("a check of no actor")?;
                 let steps = self.spec.actors.get(id.0).map(|actor| &actor.steps);
-                let step_of = steps.and_then(|steps| steps.get(*step)).context("no step")?;
+                let step_of = steps
+                    .and_then(|steps| steps.get(*step))
+                    .context("no step")?;
                 let Op::Read(io) = &step_of.op else {
                     return Ok(());
                 };

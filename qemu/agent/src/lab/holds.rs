@@ -42,16 +42,17 @@ impl Holds {
             .join(name)
             .join("hold");
         if !path.exists() {
-            bail!("the driver has no hold points: there is no {}", path.display());
+            bail!(
+                "the driver has no hold points: there is no {}",
+                path.display()
+            );
         }
         Ok(Holds { path })
     }
 
     /// Holds whatever comes by at the point in files that `owner` opened; for `deadline` milliseconds at most.
     pub fn hold(&self, point: Point, owner: i32, deadline: u64) -> Result<()> {
-        self.command(&format!(
-            "hold {point} owner={owner} deadline={deadline}"
-        ))
+        self.command(&format!("hold {point} owner={owner} deadline={deadline}"))
     }
 
     /// Lets the oldest go that the rule holds.
@@ -101,7 +102,9 @@ fn parse(text: &str) -> Result<State> {
         let point = words.next().context("no point")?;
         let mut rule = Rule {
             id: first.parse()?,
-            point: point.parse().map_err(|_| anyhow::anyhow!("not a point: {point}"))?,
+            point: point
+                .parse()
+                .map_err(|_| anyhow::anyhow!("not a point: {point}"))?,
             owner: 0,
             now: Vec::new(),
         };

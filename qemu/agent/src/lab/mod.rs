@@ -145,7 +145,9 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
                     break;
                 }
                 if is_due() {
-                    guest.host.progress(u64::from(number) + 1, u64::from(*times))?;
+                    guest
+                        .host
+                        .progress(u64::from(number) + 1, u64::from(*times))?;
                 }
             }
             Ok(LabOutcome::Replayed {

@@ -313,7 +313,10 @@ impl Lab {
             while !player.is_done() {
                 if Instant::now() > until {
                     let (waits_in, _) = task::waits_in(player.tid);
-                    bail!("{} does not come to its end: it is in {waits_in}", actor.name);
+                    bail!(
+                        "{} does not come to its end: it is in {waits_in}",
+                        actor.name
+                    );
                 }
                 std::thread::sleep(TICK);
             }

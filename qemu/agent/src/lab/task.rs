@@ -54,14 +54,19 @@ pub fn waits_in(tid: i32) -> (String, bool) {
         .into_iter()
         .map(|task| read(task, "stack"))
         .collect();
-    let found = LOCKS
-        .iter()
-        .find(|name| stacks.iter().any(|stack| functions(stack).any(|at| at == **name)));
+    let found = LOCKS.iter().find(|name| {
+        stacks
+            .iter()
+            .any(|stack| functions(stack).any(|at| at == **name))
+    });
     match found {
         Some(name) => (lock_of(name, &stacks), true),
         None => {
             let top = stacks.iter().find_map(|stack| functions(stack).next());
-            (top.unwrap_or("nothing that its stack tells").to_owned(), false)
+            (
+                top.unwrap_or("nothing that its stack tells").to_owned(),
+                false,
+            )
         }
     }
 }
@@ -72,9 +77,9 @@ fn lock_of(name: &str, stacks: &[String]) -> String {
         return name.to_owned();
     }
     let below = stacks.iter().find_map(|stack| {
-        functions(stack)
-            .skip_while(|at| *at != name)
-            .find(|at| !at.starts_with("rwsem_") && !at.starts_with("down_") && !at.starts_with("__down"))
+        functions(stack).skip_while(|at| *at != name).find(|at| {
+            !at.starts_with("rwsem_") && !at.starts_with("down_") && !at.starts_with("__down")
+        })
     });
     let kind = match name.contains("write") {
         true => "down_write",
@@ -122,8 +127,16 @@ fn functions(stack: &str) -> impl Iterator<Item = &str> {
 fn with_workers(tid: i32) -> Vec<i32> {
     let worker = format!("iou-wrk-{tid}");
     let mut tasks = vec![tid];
-    for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-        let Some(task) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+    for entry in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let Some(task) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         if read(task, "comm").trim_end() == worker {

@@ -50,8 +50,12 @@ impl Recorder {
         for event in EVENTS {
             let _ = set(&format!("events/{event}/enable"), "0");
         }
-        let text = fs::read_to_string(Path::new(TRACEFS).join("trace")).context("read the trace")?;
-        Ok(text.lines().filter_map(|line| event(line, owners)).collect())
+        let text =
+            fs::read_to_string(Path::new(TRACEFS).join("trace")).context("read the trace")?;
+        Ok(text
+            .lines()
+            .filter_map(|line| event(line, owners))
+            .collect())
     }
 }
 
@@ -101,7 +105,10 @@ mod unit {
         let line = "            init-1       [001] .....    10.917183: iomap_dio_rw_begin: dev 254:0 ino 0xc size 0x63000";
         let event = event(line, &[7, 1]).unwrap();
         assert_eq!(event.time, 10_917_183_000);
-        assert_eq!((event.actor, event.task.as_str()), (Some(ActorId(1)), "init"));
+        assert_eq!(
+            (event.actor, event.task.as_str()),
+            (Some(ActorId(1)), "init")
+        );
         assert_eq!(event.name, "iomap_dio_rw_begin");
         assert!(event.fields.starts_with("dev 254:0"));
     }
@@ -110,7 +117,10 @@ mod unit {
     fn an_event_of_a_worker_is_its_owners() {
         let line = "     kworker/0:1H-106     [000] d..1.    10.5: notblk_release: dev=254:0 ino=12 owner=7 point=dio.complete";
         let found = event(line, &[7, 8]).unwrap();
-        assert_eq!((found.actor, found.task.as_str()), (Some(ActorId(0)), "kworker/0:1H"));
+        assert_eq!(
+            (found.actor, found.task.as_str()),
+            (Some(ActorId(0)), "kworker/0:1H")
+        );
         assert!(event("# tracer: nop", &[]).is_none());
     }
 }
