@@ -10,6 +10,9 @@
 //! | [`parse()`] | from text to the tree; back by `Display` |
 //! | [`run`] | the trait that runs an order, and what it answers |
 //! | [`mod@explore`] | visits every order once |
+//! | [`mod@minimize`] | makes a failing order small |
+//! | [`rate`] | how often something happens by itself |
+//! | [`diagram`] | draws what was traced |
 //! | [`stamp`] | what writers write: each sector says whose it is |
 //! | [`content`] | whether sectors are from whom they may be from |
 //!
@@ -18,18 +21,23 @@
 #![forbid(unsafe_code)]
 
 pub mod content;
+pub mod diagram;
 pub mod explore;
+pub mod minimize;
 pub mod parse;
 pub mod point;
 mod print;
+pub mod rate;
 pub mod run;
 pub mod schedule;
 pub mod spec;
 pub mod stamp;
 
 pub use explore::{explore, Limits, Summary};
+pub use minimize::minimize;
 pub use parse::parse;
 pub use point::Point;
+pub use rate::Rate;
 pub use run::{ActorId, Failure, Run, Runner, Stop, Taken, Verdict};
 pub use schedule::Schedule;
 pub use spec::Spec;
