@@ -3,7 +3,7 @@
 
 use notblk_race::explore::Summary;
 use notblk_race::run::{ActorId, Failure, Run};
-use notblk_race::Spec;
+use notblk_race::{Schedule, Spec};
 use serde::{Deserialize, Serialize};
 
 /// What to do with which spec.
@@ -29,6 +29,8 @@ pub enum LabWork {
         runs: Option<u64>,
         /// Seconds at most.
         seconds: Option<u64>,
+        /// So many of the orders that fail are made small.
+        minimize: u32,
     },
     /// Run one order.
     Replay {
@@ -68,7 +70,12 @@ pub struct LabReport {
 #[serde(rename_all = "snake_case")]
 pub enum LabOutcome {
     /// Of [`LabWork::Explore`].
-    Explored(Summary),
+    Explored {
+        /// All orders.
+        summary: Summary,
+        /// The first of those that fail, each with what is left of it when nothing more can be taken away.
+        small: Vec<Small>,
+    },
     /// Of [`LabWork::Replay`].
     Replayed {
         /// Each way that the order went, and how often.
@@ -85,6 +92,17 @@ pub enum LabOutcome {
         /// Each failure, and how often it was found.
         failures: Vec<(Failure, u64)>,
     },
+}
+
+/// A failing order, made small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Small {
+    /// As it was found.
+    pub found: Schedule,
+    /// What is left of the spec.
+    pub spec: Spec,
+    /// What is left of the order.
+    pub schedule: Schedule,
 }
 
 /// One event of a recorded order.

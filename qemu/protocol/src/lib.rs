@@ -18,7 +18,7 @@ mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
 pub use job::{Driver, Job, Work};
-pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork};
+pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Small};
 pub use race::{RaceRow, RaceSpec, Story};
 pub use suite::{SuiteSpec, SuiteStatus, SuiteTest};
 pub use test::{TestSpec, Verdict};

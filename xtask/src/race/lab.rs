@@ -113,7 +113,7 @@ fn only(reports: Vec<LabReport>) -> Result<LabReport> {
 fn failure(spec: &Spec, failure: &Failure) -> String {
     let what = match failure.what {
         What::Check(number) => match spec.checks.get(number) {
-            Some(check) => format!("check {check}"),
+            Some(check) => spec.check_text(check),
             None => format!("check number {number}"),
         },
         What::Step { actor, step } => {

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Orders for which files are made at a time.
+/// Orders for which files are made at a time, at most: one at first, since there may be no other, then ever more.
 const BATCH: u32 = 64;
 
 /// Files for orders to come.
@@ -21,6 +21,7 @@ pub struct Pool {
     ready: VecDeque<Set>,
     used: Vec<Set>,
     next: u32,
+    batch: u32,
 }
 
 /// The files of one order.
@@ -40,6 +41,7 @@ impl Pool {
             ready: VecDeque::new(),
             used: Vec::new(),
             next: 0,
+            batch: 1,
         }
     }
 
@@ -62,7 +64,7 @@ impl Pool {
             }
         }
         let mut made = Vec::new();
-        for order in self.next..self.next + BATCH {
+        for order in self.next..self.next + self.batch {
             let mut paths = BTreeMap::new();
             for index in 0..self.spec.files.len() {
                 let (name, path) = self.place(index, order)?;
@@ -71,7 +73,8 @@ impl Pool {
             }
             self.ready.push_back(Set { order, paths });
         }
-        self.next += BATCH;
+        self.next += self.batch;
+        self.batch = (self.batch * 4).min(BATCH);
         if let Some(file) = made.first() {
             rustix::fs::syncfs(file)?;
         }

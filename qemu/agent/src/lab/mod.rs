@@ -23,9 +23,11 @@ mod trace;
 use crate::fs::{self, Image, Mounted, DISK, MNT};
 use crate::Guest;
 use anyhow::{Context, Result};
-use notblk_protocol::{Event, LabOutcome, LabReport, LabSpec, LabWork};
+use notblk_protocol::{Event, LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::{explore, Limits};
+use notblk_race::minimize::minimize;
 use notblk_race::run::{Failure, Runner, Verdict};
+use notblk_race::{Schedule, Spec};
 use runner::Lab;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -101,6 +103,7 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
             preemptions,
             runs,
             seconds,
+            minimize,
         } => {
             let limits = Limits {
                 preemptions: *preemptions,
@@ -119,7 +122,15 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
                 }
                 !dead.get() && until.is_none_or(|until| Instant::now() < until)
             });
-            Ok(LabOutcome::Explored(summary))
+            let mut small = Vec::new();
+            for failing in summary.failing.iter().take(*minimize as usize) {
+                if dead.get() {
+                    break;
+                }
+                guest.host.progress(summary.runs, 0)?;
+                small.push(shrink(guest, &lab.spec, &failing.schedule)?);
+            }
+            Ok(LabOutcome::Explored { summary, small })
         }
         LabWork::Replay {
             choices,
@@ -184,6 +195,38 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
             })
         }
     }
+}
+
+/// Takes away from a failing order what it fails without.
+fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule) -> Result<Small> {
+    let mut number = 0;
+    let mut told = Instant::now();
+    let mut fails = |spec: &Spec, schedule: &Schedule| {
+        number += 1;
+        if told.elapsed() > TELL {
+            told = Instant::now();
+            let _ = guest.host.progress(number, 0);
+        }
+        let place = Path::new(MNT).join(format!("small.{number}"));
+        let tried = std::fs::create_dir(&place)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| Lab::new(spec, DISK, &place, true))
+            .and_then(|mut lab| {
+                let choices = schedule.choices(spec)?;
+                let run = lab.run(&choices);
+                Ok(matches!(run.verdict, Verdict::Failed(_))
+                    && schedule.differs(spec, &run).is_none())
+            });
+        let _ = std::fs::remove_dir_all(&place);
+        // What cannot even be tried is not smaller.
+        tried.unwrap_or(false)
+    };
+    let (small, order) = minimize(spec, schedule, &mut fails);
+    Ok(Small {
+        found: schedule.clone(),
+        spec: small,
+        schedule: order,
+    })
 }
 
 /// Whether two runs are the same order with the same verdict, however who held whom was worded.

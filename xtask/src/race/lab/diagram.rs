@@ -2,13 +2,15 @@
 
 //! `race diagram`: what the kernel did in one order, in columns for a commit message, and as a trace for Perfetto.
 
+mod drawn;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use notblk_protocol::{LabOutcome, LabTrace};
-use notblk_race::diagram::{self, Event};
+use notblk_race::diagram::{self, Column, Event};
 use notblk_race::Spec;
 
 use super::run::{ways, Order};
@@ -51,13 +53,17 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
             println!("{}", raw(&spec, event));
         }
     }
-    let events: Vec<Event> = trace.iter().filter_map(|event| drawn(event)).collect();
+    let columns = Column::of(&spec);
+    let events: Vec<Event> = trace
+        .iter()
+        .filter_map(|event| drawn::event(&spec, event))
+        .collect();
     if !args.raw {
-        print!("{}", diagram::columns(&spec, &events));
+        print!("{}", diagram::columns(&columns, &events));
     }
     if let Some(path) = &args.perfetto {
-        fs::write(path, diagram::perfetto(&spec, &events))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let text = diagram::perfetto(&spec.title, &columns, &events).to_string();
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         ctx.ui.note(&format!("trace: {}", path.display()));
     }
     Ok(Code::PASSED)
@@ -76,10 +82,4 @@ fn raw(spec: &Spec, event: &LabTrace) -> String {
         event.name,
         event.fields
     )
-}
-
-/// An event as it is drawn; `None` for what a drawing is better without.
-fn drawn(event: &LabTrace) -> Option<Event> {
-    let _ = event;
-    None
 }

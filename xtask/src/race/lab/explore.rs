@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork};
+use anyhow::Result;
+use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::Summary;
 use notblk_race::Spec;
 
@@ -44,6 +44,9 @@ pub struct Args {
     /// Show every order that fails
     #[arg(long)]
     all: bool,
+    /// Make this many of the orders that fail small: what is left fails, and nothing can be taken away from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    minimize: u32,
     /// Print one JSON value
     #[arg(long)]
     json: bool,
@@ -125,6 +128,7 @@ fn plan(args: &Args, specs: Vec<Spec>) -> (Vec<Asked>, Vec<LabSpec>) {
                     preemptions: args.preemptions.or(spec.preemptions),
                     runs: args.orders,
                     seconds: args.seconds,
+                    minimize: args.minimize,
                 },
             });
             let spec = spec.clone();
@@ -145,8 +149,15 @@ fn plan(args: &Args, specs: Vec<Spec>) -> (Vec<Asked>, Vec<LabSpec>) {
 
 fn summary(report: &LabReport) -> Result<&Summary> {
     match &report.outcome {
-        LabOutcome::Explored(summary) => Ok(summary),
+        LabOutcome::Explored { summary, .. } => Ok(summary),
         _ => Err(super::guest::no_answer("the exploration")),
+    }
+}
+
+fn small(report: &LabReport) -> &[Small] {
+    match &report.outcome {
+        LabOutcome::Explored { small, .. } => small,
+        _ => &[],
     }
 }
 
@@ -197,15 +208,32 @@ fn show(spec: &Spec, report: &LabReport, summary: &Summary, all: bool) {
     if summary.failing.len() > shown {
         println!("  and {} more: --all", summary.failing.len() - shown);
     }
+    for small in small(report) {
+        println!("  minimised   {}", small.schedule);
+        for line in small
+            .spec
+            .to_string()
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
+            println!("              {line}");
+        }
+    }
     for reason in summary.reasons() {
-        let actor = spec.actors.get(reason.actor.0).map_or("?", |actor| &actor.name);
+        let actor = spec
+            .actors
+            .get(reason.actor.0)
+            .map_or("?", |actor| &actor.name);
         println!(
             "  infeasible  {} beginnings: {actor} waits in {}",
             reason.orders.len(),
             reason.waits_in
         );
         if let Some(first) = reason.orders.first() {
-            println!("              such as {} {actor}, held: {}", first.prefix, first.holder);
+            println!(
+                "              such as {} {actor}, held: {}",
+                first.prefix, first.holder
+            );
         }
     }
 }
@@ -242,7 +270,10 @@ struct Exclusions {
 /// Each order that fails must be one that cannot happen with the driver as it is.
 fn exclusions(asked: &[Asked], reports: &[LabReport]) -> Result<Exclusions> {
     let mut all = Exclusions::default();
-    let pairs = asked.iter().zip(reports).zip(asked.iter().zip(reports).skip(1));
+    let pairs = asked
+        .iter()
+        .zip(reports)
+        .zip(asked.iter().zip(reports).skip(1));
     for ((failing, its), (sound, others)) in pairs {
         if failing.want != Want::Failing || sound.want != Want::Sound {
             continue;
@@ -253,7 +284,10 @@ fn exclusions(asked: &[Asked], reports: &[LabReport]) -> Result<Exclusions> {
         for order in &bad.failing {
             match good.excludes(spec, &order.schedule) {
                 Some(reason) => {
-                    let actor = spec.actors.get(reason.actor.0).map_or("?", |actor| &actor.name);
+                    let actor = spec
+                        .actors
+                        .get(reason.actor.0)
+                        .map_or("?", |actor| &actor.name);
                     let why = format!("{actor} waits in {}", reason.waits_in);
                     match by_function.iter_mut().find(|(known, _)| *known == why) {
                         Some((_, count)) => *count += 1,

@@ -70,7 +70,9 @@ impl Amount {
 pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let spec = specs::read_one(ctx, &args.spec)?;
     let guest = Guest::prepare(ctx, &args.guest, false)?;
-    let job = args.amount.job(&spec, options(&spec, args.options.as_slice()));
+    let job = args
+        .amount
+        .job(&spec, options(&spec, args.options.as_slice()));
     let report = match boot(ctx, &guest, vec![job], args.amount.limit())? {
         Ok(reports) => only(reports)?,
         Err(code) => return Ok(code),
@@ -81,7 +83,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
         show(&spec, &report)?;
         println!("[{}, {}]", guest.kernel.release, guest.accel);
     }
-    Ok(match rate(&report)?.failed() == 0 && report.fsck.is_none() {
+    Ok(match rate(&report)?.hits == 0 && report.fsck.is_none() {
         true => Code::PASSED,
         false => Code::TEST_FAILED,
     })
@@ -90,7 +92,10 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
 /// The rate that was measured.
 pub fn rate(report: &LabReport) -> Result<Rate> {
     match &report.outcome {
-        LabOutcome::Rated { times, failed, .. } => Ok(Rate::new(*failed, *times)),
+        LabOutcome::Rated { times, failed, .. } => Ok(Rate {
+            hits: *failed,
+            trials: *times,
+        }),
         _ => Err(guest::no_answer("the rate")),
     }
 }
