@@ -25,7 +25,7 @@ pub trait Runner {
     /// is the last one of the run: the runner then lets everybody go, waits for all of them, and looks at the checks all the
     /// same. The verdict is then [`Verdict::Infeasible`], or [`Verdict::Failed`] where a check fails.
     ///
-    /// The same choices must give the same run; [`crate::explore`] says so where they do not.
+    /// The same choices must give the same run; [`crate::explore()`] says so where they do not.
     fn run(&mut self, choices: &[ActorId]) -> Run;
 }
 
