@@ -48,6 +48,7 @@ fn every_spec_parses_and_is_called_as_its_file() {
         "fallback-fallback",
         "folio",
         "fsync-once",
+        "mmap-dio",
         "mmap-in-window",
         "nowait",
         "punch-parked",
