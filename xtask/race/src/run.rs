@@ -17,7 +17,7 @@ pub struct ActorId(pub usize);
 /// Runs orders, each on fresh files.
 pub trait Runner {
     /// Runs one order: each of the choices lets one actor go to its next stop. When they are used up, the order goes on
-    /// by the default policy ([`default_choice`]) until all actors are at their end.
+    /// by the default policy ([`default_choice`]) until all actors are at their end. [`Turns`] does both.
     ///
     /// A choice of an actor that cannot go (it is at its end) is not taken, and the runner goes on with the next choice.
     ///
@@ -25,7 +25,7 @@ pub trait Runner {
     /// is the last one of the run: the runner then lets everybody go, waits for all of them, and looks at the checks all the
     /// same. The verdict is then [`Verdict::Infeasible`], or [`Verdict::Failed`] where a check fails.
     ///
-    /// The same choices must give the same run; [`crate::explore`] says so where they do not.
+    /// The same choices must give the same run; [`crate::explore()`] says so where they do not.
     fn run(&mut self, choices: &[ActorId]) -> Run;
 }
 
@@ -36,6 +36,36 @@ pub fn default_choice(before: Option<ActorId>, enabled: &[ActorId]) -> Option<Ac
     match before {
         Some(before) if enabled.contains(&before) => Some(before),
         _ => enabled.iter().min().copied(),
+    }
+}
+
+/// Whose turn it is in a [`Runner::run`]: by its choices as long as there are any, then by default.
+#[derive(Debug, Clone)]
+pub struct Turns<'a> {
+    choices: std::slice::Iter<'a, ActorId>,
+    before: Option<ActorId>,
+}
+
+impl<'a> Turns<'a> {
+    /// Of an order with these choices.
+    #[must_use]
+    pub fn new(choices: &'a [ActorId]) -> Self {
+        Turns {
+            choices: choices.iter(),
+            before: None,
+        }
+    }
+
+    /// Whom to let go now, of those not at their end. `None`: there are none.
+    pub fn next(&mut self, enabled: &[ActorId]) -> Option<ActorId> {
+        let chosen = match enabled {
+            [] => None,
+            _ => self.choices.by_ref().find(|actor| enabled.contains(actor)),
+        };
+        self.before = chosen
+            .copied()
+            .or_else(|| default_choice(self.before, enabled));
+        self.before
     }
 }
 
@@ -133,4 +163,22 @@ pub enum What {
     Fsck,
     /// The runner itself could not go on: not the driver's fault.
     Broken,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_by_choice_and_then_by_default() {
+        let [a, b, c] = [ActorId(0), ActorId(1), ActorId(2)];
+        let choices = [b, a, b];
+        let mut turns = Turns::new(&choices);
+        assert_eq!(turns.next(&[a, b, c]), Some(b));
+        // A cannot.
+        assert_eq!(turns.next(&[b, c]), Some(b));
+        assert_eq!(turns.next(&[a, b, c]), Some(b), "as before");
+        assert_eq!(turns.next(&[a, c]), Some(a), "the lowest");
+        assert_eq!(turns.next(&[]), None);
+    }
 }

@@ -252,4 +252,48 @@ mod tests {
         let error = "A@end @end".parse::<Schedule>().unwrap_err();
         assert_eq!(error.column, 7);
     }
+
+    #[test]
+    fn a_run_is_compared_with_what_was_asked() {
+        let text =
+            "race r \"t\"\nfile f: hole 2b\nactor A {\nhold dio.submit\nwrite f 0..1b direct\n}\n\
+            actor B {\nwrite f 0..1b direct\n}\ncheck fsync f ok\n";
+        let spec = crate::parse(text).unwrap();
+        let taken = |actor, stop| crate::run::Taken {
+            actor: ActorId(actor),
+            stop,
+            enabled: vec![ActorId(actor)],
+        };
+        let run = Run {
+            steps: vec![
+                taken(0, Stop::At(Point::DioSubmit)),
+                taken(1, Stop::End),
+                taken(0, Stop::End),
+            ],
+            verdict: crate::Verdict::Passed,
+        };
+        assert_eq!(
+            Schedule::of(&spec, &run).to_string(),
+            "A@dio.submit B@end A@end"
+        );
+        let differs = |line: &str| line.parse::<Schedule>().unwrap().differs(&spec, &run);
+        assert_eq!(differs(""), None);
+        assert_eq!(differs("A@dio.submit B A@end"), None);
+        assert_eq!(differs("A@dio.submit A@end"), Some(1));
+        assert_eq!(differs("A@end"), Some(0));
+        assert_eq!(differs("A B A B"), Some(3));
+        assert_eq!(run.choices(), [0, 1, 0].map(ActorId));
+
+        let choices = |line: &str| line.parse::<Schedule>().unwrap().choices(&spec);
+        assert_eq!(
+            choices("B A@dio.submit A"),
+            Ok(vec![ActorId(1), ActorId(0), ActorId(0)])
+        );
+        let error = choices("A@end B@dio.submit").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "schedule, column 9: `B` is not held at dio.submit"
+        );
+        assert_eq!(choices("A  C").unwrap_err().column, 3);
+    }
 }

@@ -364,3 +364,24 @@ pub enum Source {
         step: Option<usize>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expectations() {
+        let full = Expect::default();
+        assert!(full.allows(512, Ok(512)) && full.allows(0, Ok(0)));
+        assert!(!full.allows(512, Ok(0)) && !full.allows(512, Err(Errno(11))));
+        let nowait = Expect::OneOf {
+            full: false,
+            short: true,
+            errors: vec![Errno(11)],
+        };
+        assert!(nowait.allows(512, Ok(0)) && nowait.allows(512, Err(Errno(11))));
+        assert!(!nowait.allows(512, Ok(512)) && !nowait.allows(512, Err(Errno(5))));
+        assert!(Expect::Any.allows(512, Err(Errno(5))) && Expect::Any.allows(512, Ok(3)));
+        assert!(!Expect::Any.allows(512, Ok(513)), "more than was asked for");
+    }
+}

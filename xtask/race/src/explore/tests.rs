@@ -3,7 +3,7 @@
 //! The explorer with runners that are models.
 
 use super::*;
-use crate::run::{default_choice, Taken, What};
+use crate::run::{Taken, Turns, What};
 use crate::Point;
 use std::collections::{BTreeMap, HashSet};
 
@@ -31,12 +31,10 @@ impl<M: Model> Runner for Simulated<M> {
     fn run(&mut self, choices: &[ActorId]) -> Run {
         let mut model = M::new();
         let mut steps: Vec<Taken> = Vec::new();
-        let mut choices = choices.iter().copied();
+        let mut turns = Turns::new(choices);
         loop {
             let enabled = model.enabled();
-            let before = steps.last().map(|taken| taken.actor);
-            let chosen = choices.find(|actor| enabled.contains(actor));
-            let Some(actor) = chosen.or_else(|| default_choice(before, &enabled)) else {
+            let Some(actor) = turns.next(&enabled) else {
                 break;
             };
             let stop = model.go(actor);

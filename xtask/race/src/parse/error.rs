@@ -52,7 +52,8 @@ impl Error {
         let margin = " ".repeat(number.len());
         let indent = " ".repeat(self.column.saturating_sub(1));
         let carets = "^".repeat(self.width);
-        write!(f, "\n{margin} |\n{number} | {}", self.excerpt.trim_end())?;
+        let line = format!("{number} | {}", self.excerpt);
+        write!(f, "\n{margin} |\n{}", line.trim_end())?;
         write!(f, "\n{margin} | {indent}{carets}")?;
         match &self.hint {
             Some(hint) => write!(f, " {hint}"),
