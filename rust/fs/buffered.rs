@@ -8,6 +8,7 @@ use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
     file::{self, MountPoint},
+    hold::{Owner, Point},
     kiocb::{Io, Read, Request, Write},
     locked::InvalidateLock,
     shutdown::Operations as _,
@@ -40,7 +41,7 @@ impl file::Operations for Notblk {
         if request.is_direct() {
             return direct::write_iter(request);
         }
-        Io::Done(write(&mut request))
+        Io::Done(write(&mut request, Origin::Buffered))
     }
 
     fn dio_write_end(completion: &Completion<'_, Self>) -> Result {
@@ -52,9 +53,18 @@ impl file::Operations for Notblk {
         inode.data().map.lock().close_window(inode);
     }
 
-    fn setsize(inode: &Locked<Exclusive>, size: u64) -> Result {
-        set_size(inode, size)
+    fn setsize(inode: &Locked<Exclusive>, size: u64, owner: Owner) -> Result {
+        set_size(inode, size, owner)
     }
+}
+
+/// Why a write goes through the page cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was asked for.
+    Buffered,
+    /// It is what is left of a direct write.
+    Fallback,
 }
 
 /// Writes through the page cache: every buffered write, and the rest of every direct one that fell back.
@@ -62,14 +72,19 @@ impl file::Operations for Notblk {
 /// # Errors
 ///
 /// As `write(2)`; `EOPNOTSUPP` under NOWAIT, where the caller tries again from a context that may sleep (as ext4 does).
-pub(super) fn write(request: &mut Request<'_, Notblk, Write>) -> Result<usize> {
+pub(super) fn write(request: &mut Request<'_, Notblk, Write>, origin: Origin) -> Result<usize> {
     if request.is_nowait() {
         return Err(EOPNOTSUPP);
     }
     let inode = request.inode();
+    let pos = request.pos();
     let written = {
         let lock = inode.lock();
         direct::drain(&lock);
+        request.pass(match origin {
+            Origin::Buffered => Point::BufferedDrained,
+            Origin::Fallback => Point::FallbackDrained,
+        });
         if write_checks(request, &lock)? == 0 {
             return Ok(0);
         }
@@ -82,6 +97,9 @@ pub(super) fn write(request: &mut Request<'_, Notblk, Write>) -> Result<usize> {
     }?;
     if written == 0 {
         return Ok(0);
+    }
+    if origin == Origin::Fallback {
+        request.pass_with(Point::FallbackDirtied, pos, written as u64);
     }
     request.write_sync(written)
 }
@@ -150,13 +168,19 @@ pub(super) fn cut(inode: &Locked<Exclusive>) -> Result {
 }
 
 /// `truncate(2)`, both ways.
-fn set_size(inode: &Locked<Exclusive>, size: u64) -> Result {
+fn set_size(inode: &Locked<Exclusive>, size: u64, owner: Owner) -> Result {
     if inode.is_immutable() {
         return Err(EPERM);
     }
     inode.newsize_ok(size)?;
+    let pass = |point| {
+        let now = inode.size();
+        inode.pass(point, || owner, size.min(now), size.abs_diff(now));
+    };
+    pass(Point::TruncateBegin);
     // No direct I/O may reach blocks that are about to be freed, nor see the size change under it.
     inode.dio_wait();
+    pass(Point::TruncateDrained);
     let old = inode.size();
     if size > old {
         zero_past_eof(inode, size)?;

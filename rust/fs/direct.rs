@@ -28,12 +28,14 @@
 //! invalidates the page cache over its range, finds the page dirty, and can only report it: `EIO` to whoever calls fsync.
 
 use super::{
-    buffered, counters,
+    buffered::{self, Origin},
+    counters,
     map::{Lookup, Reads},
     Inode, Locked, Notblk,
 };
 use crate::vfs::{
     dio::{self, Completion, Outcome, Wait},
+    hold::Point,
     kiocb::{Io, Read, Request, Write},
     locked::Guard,
     Exclusive, Shared,
@@ -55,6 +57,7 @@ pub(super) fn read_iter(request: Request<'_, Notblk, Read>) -> Io {
         inode.lock_shared()
     };
     counters::add(&inode.sb().data().counters().direct_reads, 1);
+    request.pass(Point::DioLocked);
     match dio::rw(request, &lock, Wait::IfSync) {
         Outcome::Queued(queued) => Io::Queued(queued),
         Outcome::Done(request, result) => {
@@ -101,6 +104,7 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
         Err(e) => return Io::Done(Err(e)),
     };
     counters::add(&inode.sb().data().counters().direct_writes, 1);
+    request.pass(Point::DioLocked);
     let outcome = match &plan.lock {
         Lock::Shared(lock) => dio::rw(request, &**lock, plan.wait),
         Lock::Exclusive(lock) => dio::rw(request, &**lock, plan.wait),
@@ -278,9 +282,10 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let data = inode.sb().data();
     counters::add(&data.counters().fallbacks, 1);
     let pos = request.pos();
+    request.pass(Point::FallbackBegin);
 
     // i_rwsem exclusive, drain, copy, unlock.
-    let written = buffered::write(request)?;
+    let written = buffered::write(request, Origin::Fallback)?;
     if written == 0 {
         return Ok(direct);
     }
@@ -295,6 +300,8 @@ fn fallback(request: &mut Request<'_, Notblk, Write>, direct: usize) -> Result<u
     let last = pos.saturating_add(written as u64).saturating_sub(1);
     // As ext2, and unlike ext4: data that did not reach the device is an error of the write that brought it.
     inode.write_and_wait_range(pos, last)?;
+    request.pass_with(Point::FallbackFlushed, pos, written as u64);
     inode.invalidate_mapping_pages(pos, last);
+    request.pass_with(Point::FallbackDone, pos, written as u64);
     Ok(direct.saturating_add(written))
 }

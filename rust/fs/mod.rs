@@ -29,6 +29,7 @@
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
 //! | [`export`] | file handles | `fs/ext4/super.c` |
 //! | [`counters`], [`error`] | debugfs; damaged images | |
+//! | [`hold`] | hold points, as debugfs has them | |
 //! | [`freeze`] | a device that holds still | `fs/ext2/super.c` |
 //! | [`last_mounted`] | the mount point in the superblock | `fs/ext4/file.c` |
 //! | [`record`] | errors in the superblock, and the end of writing | `fs/ext4/super.c` |
@@ -62,6 +63,7 @@ mod ext4_options;
 mod fileattr;
 mod freeze;
 mod group;
+mod hold;
 mod ialloc;
 mod inode;
 mod ioctl;

@@ -8,6 +8,7 @@ use super::{record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     errno::EOPNOTSUPP,
     fallocate::{self, Mode},
+    hold::Point,
     locked::InvalidateLock,
     Exclusive, OpenFile,
 };
@@ -18,9 +19,12 @@ impl fallocate::Operations for Notblk {
         if mode == Mode::Other {
             return Err(EOPNOTSUPP);
         }
+        let pass = |point| file.inode().pass(point, || file.owner(), offset, len);
+        pass(Point::PunchBegin);
         let lock = file.inode().lock();
         // Direct I/O in flight ends, and none begins while the lock is held.
         lock.dio_wait();
+        pass(Point::PunchDrained);
         // Before anybody asks whether the format can do it, as ext4: a call that fails has changed the timestamps.
         file.modified(&lock)?;
         match mode {

@@ -84,4 +84,5 @@ fn force(sb: &SuperBlock, how: How) {
         pr_alert!("({}): shut down requested ({})\n", sb.id(), how as u32);
     }
     data.options.stop_discard();
+    data.gate().open_for("shut down");
 }

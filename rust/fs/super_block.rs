@@ -26,6 +26,7 @@ use crate::{
     vfs::{
         errno::EUCLEAN,
         fs_context::{Log, Value},
+        hold::Gate,
         shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
@@ -68,6 +69,8 @@ pub(crate) struct SuperData {
     pub(super) orphans: Mutex<Orphans>,
     #[pin]
     counters: debugfs::File<Counters>,
+    #[pin]
+    gate: debugfs::File<Gate>,
     /// `s_state` to leave behind at unmount, should nothing go wrong: as it was found.
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
@@ -111,6 +114,12 @@ pub(crate) struct Space {
 impl SuperData {
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The hold points.
+    #[inline]
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// What is to be done about damage.
@@ -221,6 +230,7 @@ impl super_block::Operations for Notblk {
                 space <- new_mutex!(space, "notblk::space"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
+                gate <- dir.read_write_file(c"hold", Gate::new(sb.id())),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 record <- Record::new(),

@@ -47,6 +47,7 @@ const unsigned int NOTBLK_FMODE_CAN_ODIRECT = (__force unsigned int)FMODE_CAN_OD
 const unsigned int NOTBLK_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
 const unsigned int NOTBLK_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 const unsigned int NOTBLK_O_SYNC = O_SYNC;
+const unsigned int NOTBLK_PAGE_SHIFT = PAGE_SHIFT;
 const unsigned int NOTBLK_VM_FAULT_SIGBUS = (__force unsigned int)VM_FAULT_SIGBUS;
 const unsigned int NOTBLK_FMODE_32BITHASH = (__force unsigned int)FMODE_32BITHASH;
 const unsigned int NOTBLK_FMODE_64BITHASH = (__force unsigned int)FMODE_64BITHASH;

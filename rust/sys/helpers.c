@@ -6,6 +6,8 @@
 #include <linux/moduleparam.h>
 #include <linux/backing-dev.h>
 #include <linux/blkdev.h>
+#include <linux/bio.h>
+#include <linux/rcupdate.h>
 #include <linux/compat.h>
 #include <linux/freezer.h>
 #include <linux/iversion.h>
@@ -93,6 +95,65 @@ bool notblk_fatal_signal_pending(void)
 bool notblk_freezing(void)
 {
 	return freezing(current);
+}
+
+void notblk_gate_init(struct notblk_gate *gate, void (*look)(struct work_struct *work))
+{
+	spin_lock_init(&gate->lock);
+	INIT_DELAYED_WORK(&gate->look, look);
+}
+
+unsigned long notblk_gate_lock(struct notblk_gate *gate)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&gate->lock, flags);
+	return flags;
+}
+
+void notblk_gate_unlock(struct notblk_gate *gate, unsigned long flags)
+{
+	spin_unlock_irqrestore(&gate->lock, flags);
+}
+
+struct notblk_gate *notblk_gate_of_work(struct work_struct *work)
+{
+	return container_of(to_delayed_work(work), struct notblk_gate, look);
+}
+
+void notblk_gate_look_in(struct notblk_gate *gate, unsigned int ms)
+{
+	mod_delayed_work(system_dfl_wq, &gate->look, msecs_to_jiffies(ms) + 1);
+}
+
+void notblk_gate_end(struct notblk_gate *gate)
+{
+	cancel_delayed_work_sync(&gate->look);
+}
+
+void notblk_init_completion(struct completion *done)
+{
+	init_completion(done);
+}
+
+bool notblk_hold_wait(struct completion *done)
+{
+	bool completed = wait_for_completion_killable(done) == 0;
+
+	/* No tail call: the stack shows this function. */
+	barrier();
+	return completed;
+}
+
+void notblk_bio_end(struct bio *bio)
+{
+	bio->bi_end_io(bio);
+}
+
+void notblk_synchronize_code(void)
+{
+	synchronize_rcu();
+	synchronize_rcu_tasks();
 }
 
 struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)

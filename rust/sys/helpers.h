@@ -7,6 +7,7 @@
 #define NOTBLK_HELPERS_H
 
 #include <linux/buffer_head.h>
+#include <linux/completion.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/iomap.h>
@@ -15,6 +16,8 @@
 #include <linux/posix_acl.h>
 #include <linux/quotaops.h>
 #include <linux/security.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include <linux/writeback.h>
 #include <linux/xattr.h>
 
@@ -56,6 +59,29 @@ unsigned int notblk_bdev_logical_block_size(struct super_block *sb);
 unsigned int notblk_bdev_max_discard_sectors(struct super_block *sb);
 unsigned int notblk_bdev_discard_granularity(struct super_block *sb);
 int notblk_sb_issue_discard(struct super_block *sb, u64 block, u64 count);
+
+/* linux/spinlock.h, linux/workqueue.h: a lock to be taken with interrupts off, and work to be done after a while */
+struct notblk_gate {
+	spinlock_t lock;
+	struct delayed_work look;
+};
+
+void notblk_gate_init(struct notblk_gate *gate, void (*look)(struct work_struct *work));
+unsigned long notblk_gate_lock(struct notblk_gate *gate);
+void notblk_gate_unlock(struct notblk_gate *gate, unsigned long flags);
+struct notblk_gate *notblk_gate_of_work(struct work_struct *work);
+void notblk_gate_look_in(struct notblk_gate *gate, unsigned int ms);
+void notblk_gate_end(struct notblk_gate *gate);
+
+/* linux/completion.h: false where the task was killed. /proc/PID/wchan names the function. */
+void notblk_init_completion(struct completion *done);
+bool notblk_hold_wait(struct completion *done);
+
+/* linux/bio.h */
+void notblk_bio_end(struct bio *bio);
+
+/* linux/rcupdate.h: no task is any more where it was, in interrupt or preempted */
+void notblk_synchronize_code(void);
 
 /* linux/sched/signal.h, linux/freezer.h: the calling task */
 bool notblk_fatal_signal_pending(void);

@@ -5,7 +5,7 @@
 //! C: `fs/iomap/direct-io.c`, `fs/inode.c`.
 
 use super::{
-    iomap,
+    hold, iomap,
     kiocb::{Queued, Request, Write},
     to_count, to_pos, FileSystem, Inode, Locked,
 };
@@ -69,17 +69,17 @@ where
         Wait::IfSync => 0,
         Wait::Force => bindings::IOMAP_DIO_FORCE_WAIT,
     };
+    let (ops, private) = if request.inode().is_guarded() {
+        (
+            <Request<'a, T, D> as Direction>::GUARDED_OPS,
+            request.owner().into_pointer().cast_mut(),
+        )
+    } else {
+        (<Request<'a, T, D> as Direction>::DIO_OPS, ptr::null_mut())
+    };
     // SAFETY: the request is valid and ours; the tables are constants. If it is queued it is not touched again.
     let ret = to_count(unsafe {
-        bindings::iomap_dio_rw(
-            iocb,
-            iter,
-            &iomap::Table::<T>::OPS,
-            <Request<'a, T, D> as Direction>::DIO_OPS,
-            flags,
-            ptr::null_mut(),
-            0,
-        )
+        bindings::iomap_dio_rw(iocb, iter, &iomap::Table::<T>::OPS, ops, flags, private, 0)
     });
     match ret {
         Err(e) if e == EIOCBQUEUED => Outcome::Queued(Queued(())),
@@ -91,23 +91,42 @@ where
 pub(crate) trait Direction {
     #[doc(hidden)]
     const DIO_OPS: *const bindings::iomap_dio_ops;
+    /// The same where the mount has hold points in use.
+    #[doc(hidden)]
+    const GUARDED_OPS: *const bindings::iomap_dio_ops;
 }
 
 impl<T: FileSystem> Direction for Request<'_, T, super::kiocb::Read> {
     const DIO_OPS: *const bindings::iomap_dio_ops = ptr::null();
+    const GUARDED_OPS: *const bindings::iomap_dio_ops = &Table::<T>::GUARDED_READ_OPS;
 }
 
 impl<T: FileSystem> Direction for Request<'_, T, Write> {
     const DIO_OPS: *const bindings::iomap_dio_ops = &Table::<T>::WRITE_OPS;
+    const GUARDED_OPS: *const bindings::iomap_dio_ops = &Table::<T>::GUARDED_WRITE_OPS;
 }
 
 struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
+    // SAFETY: all fields are optional pointers, for which zero is good.
+    const NO_OPS: bindings::iomap_dio_ops = unsafe { core::mem::zeroed() };
+
     const WRITE_OPS: bindings::iomap_dio_ops = {
-        // SAFETY: all fields are optional pointers, for which zero is good.
-        let mut ops: bindings::iomap_dio_ops = unsafe { core::mem::zeroed() };
+        let mut ops = Self::NO_OPS;
         ops.end_io = Some(Self::write_end_io);
+        ops
+    };
+
+    const GUARDED_READ_OPS: bindings::iomap_dio_ops = {
+        let mut ops = Self::NO_OPS;
+        ops.submit_io = Some(hold::submit_io::<T>);
+        ops
+    };
+
+    const GUARDED_WRITE_OPS: bindings::iomap_dio_ops = {
+        let mut ops = Self::WRITE_OPS;
+        ops.submit_io = Some(hold::submit_io::<T>);
         ops
     };
 

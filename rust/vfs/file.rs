@@ -7,7 +7,9 @@
 use super::{
     acl,
     dio::Completion,
-    fallocate, fileattr, inode_sync, ioctl, iomap,
+    fallocate, fileattr,
+    hold::{Owner, Point},
+    inode_sync, ioctl, iomap,
     kiocb::{Io, Read, Request, Write},
     report, shutdown, symlink, to_pos, to_result, xattr, Exclusive, FileSystem, Inode, Locked,
 };
@@ -68,8 +70,8 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Changes the size of a regular file, within the limits VFS knows. C: `ext2_setsize`.
-    fn setsize(inode: &Locked<Self, Exclusive>, size: u64) -> Result
+    /// Changes the size of a regular file, within the limits VFS knows, for `owner`. C: `ext2_setsize`.
+    fn setsize(inode: &Locked<Self, Exclusive>, size: u64, owner: Owner) -> Result
     where
         Self: FileSystem;
 }
@@ -160,6 +162,7 @@ impl<T: FileSystem> Table<T> {
         unsafe {
             T::opened(Inode::<T>::from_raw(inode), &MountPoint(file, PhantomData));
             (*file).f_mode |= bindings::NOTBLK_FMODE_CAN_ODIRECT | bindings::NOTBLK_FMODE_NOWAIT;
+            Owner::note(file);
             bindings::notblk_dquot_file_open(inode, file)
         }
     }
@@ -225,6 +228,13 @@ impl<T: FileSystem> Table<T> {
                 // It has become so since the file was mapped.
                 return bindings::NOTBLK_VM_FAULT_SIGBUS;
             }
+            let pos = ((*vmf).__bindgen_anon_1.pgoff as u64) << bindings::NOTBLK_PAGE_SHIFT;
+            inode.pass(
+                Point::FaultBegin,
+                || Owner::of_file(file),
+                pos,
+                1 << bindings::NOTBLK_PAGE_SHIFT,
+            );
             let sb = inode.sb().as_raw();
             bindings::notblk_sb_start_pagefault(sb);
             bindings::file_update_time(file);
@@ -235,6 +245,22 @@ impl<T: FileSystem> Table<T> {
             bindings::notblk_filemap_invalidate_unlock_shared(inode.mapping());
             bindings::notblk_sb_end_pagefault(sb);
             ret
+        }
+    }
+
+    /// For whom attributes change: who has opened the file through which they do, or the calling task.
+    ///
+    /// # Safety
+    ///
+    /// `attr` is valid, as `setattr` gets it.
+    unsafe fn owner_of(attr: *const bindings::iattr) -> Owner {
+        // SAFETY: by the contract: with this bit set, there is a file, and it is open.
+        unsafe {
+            if (*attr).ia_valid & bindings::ATTR_FILE != 0 {
+                Owner::of_file((*attr).ia_file)
+            } else {
+                Owner::current()
+            }
         }
     }
 
@@ -257,12 +283,13 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.
-            let (inode, valid, size) = unsafe {
+            let (inode, valid, size, owner) = unsafe {
                 let inode = Inode::<T>::from_raw(bindings::notblk_d_inode(dentry));
                 (
                     Locked::<T, Exclusive>::assume(inode),
                     (*attr).ia_valid,
                     to_pos((*attr).ia_size),
+                    Self::owner_of(attr),
                 )
             };
             // SAFETY: by the contract.
@@ -272,7 +299,7 @@ impl<T: FileSystem> Table<T> {
                 if !inode.is_regular() {
                     return Err(EINVAL);
                 }
-                T::setsize(inode, size)?;
+                T::setsize(inode, size, owner)?;
             }
             // SAFETY: by the contract.
             unsafe { bindings::setattr_copy(idmap, inode.as_raw(), attr) };

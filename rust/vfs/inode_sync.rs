@@ -10,7 +10,10 @@
 //! that in `i_state` (`I_METADATA_WRITEBACK`), and calls `sync_inode_metadata` of the filesystem. Before, it does not (C's
 //! ext2 had the hole), and a flag of ours does the same.
 
-use super::{sync_parents, to_result, FileSystem, Inode};
+use super::{
+    hold::{Owner, Point},
+    sync_parents, to_pos, to_result, FileSystem, Inode,
+};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -40,6 +43,13 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         // SAFETY: by the contract.
         let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_file_inode(file)) };
+        inode.pass(
+            Point::FsyncBegin,
+            // SAFETY: by the contract.
+            || unsafe { Owner::of_file(file) },
+            to_pos(start),
+            to_pos(end).saturating_sub(to_pos(start)).saturating_add(1),
+        );
         // Before anything is written, and before an error of write-back counts as reported: as ext4.
         if let Err(e) = T::emergency_state(inode.sb()) {
             return e.to_errno();

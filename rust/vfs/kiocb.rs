@@ -4,7 +4,10 @@
 //!
 //! C: `include/linux/fs.h`, `include/linux/uio.h`, `mm/filemap.c`.
 
-use super::{to_count, to_pos, to_result, Exclusive, FileSystem, Inode, Locked};
+use super::{
+    hold::{Owner, Point},
+    to_count, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::prelude::*;
@@ -92,6 +95,24 @@ impl<'a, T: FileSystem, D> Request<'a, T, D> {
     pub(crate) fn memory_alignment(&self) -> u64 {
         // SAFETY: by invariant.
         unsafe { bindings::iov_iter_alignment(self.iter) as u64 }
+    }
+
+    /// For whom it is done.
+    pub(crate) fn owner(&self) -> Owner {
+        // SAFETY: by invariant.
+        unsafe { Owner::of_file((*self.iocb).ki_filp) }
+    }
+
+    /// The calling task passes a point with what is left of the request.
+    #[inline]
+    pub(crate) fn pass(&self, point: Point) {
+        self.pass_with(point, self.pos(), self.len() as u64);
+    }
+
+    /// The calling task passes a point with these bytes of the request.
+    #[inline]
+    pub(crate) fn pass_with(&self, point: Point, pos: u64, len: u64) {
+        self.inode().pass(point, || self.owner(), pos, len);
     }
 
     fn flag(&self, flag: u32) -> bool {

@@ -29,6 +29,7 @@
 //! | [`iomap`] | `iomap_begin`, `iomap_end`, write-back mapping |
 //! | [`report`] | telling where blocks are: `SEEK_HOLE`, FIEMAP, FIBMAP, swap files |
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
+//! | [`hold`] | hold points: parking tasks and bios |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
 //! | [`transaction`] | the one way to change metadata |
 //! | [`export`] | `struct export_operations` |
@@ -60,6 +61,7 @@ pub(crate) mod fallocate;
 pub(crate) mod file;
 pub(crate) mod fileattr;
 pub(crate) mod fs_context;
+pub(crate) mod hold;
 pub(crate) mod inode;
 mod inode_sync;
 pub(crate) mod ioctl;
@@ -106,6 +108,7 @@ pub(crate) trait FileSystem:
     + fileattr::Operations
     + ioctl::Operations
     + shutdown::Operations
+    + hold::Operations
     + iomap::Operations
     + quota::Operations
     + Sized

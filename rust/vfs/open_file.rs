@@ -4,7 +4,7 @@
 //!
 //! C: `include/linux/fs.h`.
 
-use super::{to_result, Exclusive, FileSystem, Inode, Locked};
+use super::{hold::Owner, to_result, Exclusive, FileSystem, Inode, Locked};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::prelude::*;
@@ -32,6 +32,12 @@ impl<'a, T: FileSystem> OpenFile<'a, T> {
     pub(crate) fn inode(&self) -> &'a Inode<T> {
         // SAFETY: by invariant.
         unsafe { Inode::from_raw(bindings::notblk_file_inode(self.0)) }
+    }
+
+    /// Who has opened it.
+    pub(crate) fn owner(&self) -> Owner {
+        // SAFETY: by invariant.
+        unsafe { Owner::of_file(self.0) }
     }
 
     /// What changes the file is to be on disk when the call returns: `O_SYNC` or `O_DSYNC` of the file, or `IS_SYNC` of

@@ -4,7 +4,7 @@
 //!
 //! C: `include/linux/fs.h`, `fs/filesystems.c`.
 
-use super::{fs_context, inode, super_block, to_result, FileSystem};
+use super::{fs_context, hold, inode, super_block, to_result, FileSystem};
 use crate::sys::bindings;
 use core::ptr;
 use kernel::{prelude::*, types::Opaque, ThisModule};
@@ -127,6 +127,7 @@ impl<T: FileSystem> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: registered by the type's invariant. Nothing is mounted any more: each mount holds the module.
         unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+        hold::settle();
         // SAFETY: always. Inodes are freed by RCU callbacks, which must have run before their cache goes.
         unsafe { bindings::rcu_barrier() };
         // SAFETY: live by the type's invariant, and empty now.

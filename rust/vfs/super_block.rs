@@ -458,7 +458,9 @@ impl<T: FileSystem> Table<T> {
         ops.evict_inode = Some(inode::Slot::<T>::evict_inode);
         ops.put_super = Some(Self::put_super);
         ops.sync_fs = Some(Self::sync_fs);
+        ops.freeze_super = Some(Self::freeze_super);
         ops.freeze_fs = Some(Self::freeze_fs);
+        ops.umount_begin = Some(Self::umount_begin);
         ops.unfreeze_fs = Some(Self::unfreeze_fs);
         ops.statfs = Some(Self::statfs);
         ops.shutdown = Some(super::shutdown::Table::<T>::shutdown);
@@ -543,6 +545,36 @@ impl<T: FileSystem> Table<T> {
             }
             T::sync_fs(sb, wait != 0).map(|()| 0)
         })
+    }
+
+    /// Freezing waits for writers, which hold points may keep.
+    ///
+    /// # Safety
+    ///
+    /// C's contract for `freeze_super`, for a superblock in state `Ready`.
+    unsafe extern "C" fn freeze_super(
+        sb: *mut bindings::super_block,
+        who: bindings::freeze_holder,
+        owner: *const c_void,
+    ) -> c_int {
+        // SAFETY: by the contract.
+        if let Some(gate) = T::gate(unsafe { SuperBlock::<T>::from_raw(sb) }) {
+            gate.open_for("freezing");
+        }
+        // SAFETY: by the contract.
+        unsafe { bindings::freeze_super(sb, who, owner) }
+    }
+
+    /// With `MNT_FORCE`, before VFS looks whether the mount is busy.
+    ///
+    /// # Safety
+    ///
+    /// As `put_super`.
+    unsafe extern "C" fn umount_begin(sb: *mut bindings::super_block) {
+        // SAFETY: by the contract.
+        if let Some(gate) = T::gate(unsafe { SuperBlock::<T>::from_raw(sb) }) {
+            gate.open_for("unmounting");
+        }
     }
 
     /// # Safety

@@ -9,6 +9,7 @@ use super::super::{
     errno::{EOPNOTSUPP, ESTALE, EUCLEAN},
     export, fallocate, file, fileattr,
     fs_context::{Log, Value},
+    hold,
     inode::{Fields, Flags, Iget, Kind, New, Times},
     ioctl,
     iomap::{self, Mapping},
@@ -369,7 +370,7 @@ impl file::Operations for Bare {
 
     fn last_writer_gone(_inode: &Inode<Self>) {}
 
-    fn setsize(_inode: &Locked<Self, Exclusive>, _size: u64) -> Result {
+    fn setsize(_inode: &Locked<Self, Exclusive>, _size: u64, _owner: hold::Owner) -> Result {
         Err(EOPNOTSUPP)
     }
 }
@@ -460,6 +461,8 @@ impl ioctl::Operations for Bare {
         Err(ENOTTY)
     }
 }
+
+impl hold::Operations for Bare {}
 
 impl shutdown::Operations for Bare {
     fn check_alive(_sb: &SuperBlock<Self>) -> Result {

@@ -22,6 +22,7 @@ mod faults;
 mod freeze;
 mod fsx;
 mod full;
+mod hold;
 mod htree;
 mod io;
 mod ioctl;
@@ -137,6 +138,7 @@ fn all() -> Vec<Test> {
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(fallback::tests());
+    tests.extend(hold::tests());
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(punch::tests());

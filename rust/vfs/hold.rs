@@ -1,0 +1,908 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hold points: named places where a task or a bio of direct I/O can be parked until user space lets it go.
+//!
+//! A mount has one [`Gate`]. Rules say what is parked at which [`Point`]; without rules, a point costs one load and a branch.
+//!
+//! # What keeps this sound
+//!
+//! - What is parked is a [`Parked`] in the queue of one rule. The gate's spinlock, taken with interrupts off, protects rules and
+//!   queues. A task's `Parked` is on its own stack, which it leaves only when it has been taken out of the queue. A bio's is
+//!   in a [`Flight`], which is allocated when the bio is submitted, so that parking allocates nothing.
+//! - A bio in flight, parked or not, keeps its file open until iomap's own `bi_end_io` runs, the file its mount, and the mount
+//!   the gate. After that call nothing of ours is touched any more.
+//! - Nothing is held longer than the rule's deadline: while something is parked, work is scheduled for the time when the
+//!   first of it is overdue.
+
+use super::{super_block::Id, FileSystem, Inode, SuperBlock};
+use crate::sys::bindings;
+use core::{
+    cell::UnsafeCell,
+    mem::MaybeUninit,
+    ops::{Deref, DerefMut},
+    ptr,
+};
+use kernel::{
+    current, fmt,
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+    time::{Instant, Monotonic},
+    types::Opaque,
+};
+
+/// Rules of a mount, at most.
+const MAX_RULES: usize = 64;
+
+/// Where something can be parked. Bios at the two of a bio, tasks elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Direct I/O has its lock, and asks iomap next.
+    DioLocked,
+    /// A bio, before the block layer gets it.
+    DioSubmit,
+    /// A bio that has completed, before iomap hears of it.
+    DioComplete,
+    /// What is left of a direct write goes to the page cache; no lock is held.
+    FallbackBegin,
+    /// After the drain, or where it would have been; `i_rwsem` is held exclusively.
+    FallbackDrained,
+    /// Pages are dirty, no lock is held.
+    FallbackDirtied,
+    /// They have been written.
+    FallbackFlushed,
+    /// They are out of the page cache.
+    FallbackDone,
+    /// As [`Point::FallbackDrained`], of a buffered write that is no fallback.
+    BufferedDrained,
+    /// A change of size, under `i_rwsem` held exclusively.
+    TruncateBegin,
+    /// After its drain.
+    TruncateDrained,
+    /// A hole is about to be punched; no lock is held.
+    PunchBegin,
+    /// After its drain, `i_rwsem` is held exclusively.
+    PunchDrained,
+    /// A page is about to be written by mmap; no lock of the filesystem's is held. C: `page_mkwrite`.
+    FaultBegin,
+    /// `fsync`, before anything is written.
+    FsyncBegin,
+}
+
+impl Point {
+    /// All, by the names that user space knows.
+    const NAMES: [(Self, &'static str); 15] = [
+        (Self::DioLocked, "dio.locked"),
+        (Self::DioSubmit, "dio.submit"),
+        (Self::DioComplete, "dio.complete"),
+        (Self::FallbackBegin, "fallback.begin"),
+        (Self::FallbackDrained, "fallback.drained"),
+        (Self::FallbackDirtied, "fallback.dirtied"),
+        (Self::FallbackFlushed, "fallback.flushed"),
+        (Self::FallbackDone, "fallback.done"),
+        (Self::BufferedDrained, "buffered.drained"),
+        (Self::TruncateBegin, "truncate.begin"),
+        (Self::TruncateDrained, "truncate.drained"),
+        (Self::PunchBegin, "punch.begin"),
+        (Self::PunchDrained, "punch.drained"),
+        (Self::FaultBegin, "fault.begin"),
+        (Self::FsyncBegin, "fsync.begin"),
+    ];
+
+    /// The point of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
+        found.map(|(point, _)| *point)
+    }
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        let found = Self::NAMES.iter().find(|(point, _)| *point == self);
+        found.map_or("?", |(_, name)| name)
+    }
+}
+
+/// On whose behalf something is done: the thread that has opened the file, by its number in the initial namespace, so that
+/// workers which do a request for others count as those.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(i32);
+
+impl Owner {
+    /// The calling task.
+    pub(crate) fn current() -> Self {
+        Self(current!().pid())
+    }
+
+    /// By its number.
+    pub(crate) fn from_tid(tid: i32) -> Self {
+        Self(tid)
+    }
+
+    /// Notes in a file that is being opened who does it.
+    ///
+    /// # Safety
+    ///
+    /// `file` is valid and ours, a regular file that nobody else has yet.
+    pub(super) unsafe fn note(file: *mut bindings::file) {
+        // SAFETY: by the contract. Nothing else uses `private_data` of our regular files.
+        unsafe { (*file).private_data = Self::current().into_pointer().cast_mut() };
+    }
+
+    /// Who has opened a file; the calling task for one that our `open` has not seen.
+    ///
+    /// # Safety
+    ///
+    /// `file` is valid.
+    pub(super) unsafe fn of_file(file: *const bindings::file) -> Self {
+        // SAFETY: by the contract; set when the file was opened.
+        let noted = Self::from_pointer(unsafe { (*file).private_data });
+        if noted.0 > 0 {
+            noted
+        } else {
+            Self::current()
+        }
+    }
+
+    /// As a pointer to nothing, for C to hand through.
+    pub(super) fn into_pointer(self) -> *const c_void {
+        // CAST: thread numbers are not negative.
+        ptr::without_provenance(self.0 as usize)
+    }
+
+    /// The other way round.
+    pub(super) fn from_pointer(pointer: *const c_void) -> Self {
+        Self(i32::try_from(pointer.addr()).unwrap_or(0))
+    }
+}
+
+/// Which bytes of which file, and for whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) owner: Owner,
+    pub(crate) ino: u64,
+    /// First byte.
+    pub(crate) pos: u64,
+    /// Bytes.
+    pub(crate) len: u64,
+}
+
+/// What a rule parks: what is at `point` and passes all filters.
+pub(crate) struct Filter {
+    pub(crate) point: Point,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) ino: Option<u64>,
+    /// First and last byte.
+    pub(crate) range: Option<(u64, u64)>,
+    /// So many are parked in all, later ones pass.
+    pub(crate) count: Option<u64>,
+    /// Milliseconds that anything may be parked.
+    pub(crate) deadline: u32,
+}
+
+impl Filter {
+    fn matches(&self, point: Point, place: &Place) -> bool {
+        let last = place.pos.saturating_add(place.len.max(1).saturating_sub(1));
+        self.point == point
+            && self.owner.is_none_or(|owner| owner == place.owner)
+            && self.ino.is_none_or(|ino| ino == place.ino)
+            && self
+                .range
+                .is_none_or(|(from, to)| from <= last && place.pos <= to)
+    }
+}
+
+/// A rule, and what it has done.
+struct Rule {
+    id: u64,
+    filter: Filter,
+    /// How many it has ever parked.
+    taken: u64,
+    /// How many went by, or were let go.
+    passed: u64,
+    queue: Queue,
+}
+
+impl Rule {
+    /// Takes up to `most` out of its queue, oldest first. Tasks go on at once; bios are put into `bios`.
+    fn let_go(&mut self, most: usize, bios: &mut Queue) -> usize {
+        let mut gone = 0usize;
+        while gone < most {
+            let Some(parked) = self.queue.pop() else {
+                break;
+            };
+            gone = gone.saturating_add(1);
+            self.passed = self.passed.saturating_add(1);
+            // SAFETY: out of the queue just now, and nobody else's yet: a task's is valid until it is told to go on, which
+            // happens under the lock, and only once; a bio's until `bios` is dealt with.
+            unsafe {
+                match (*parked).what {
+                    What::Task { done, .. } => bindings::complete(done),
+                    What::Submit | What::Complete => bios.push(parked),
+                }
+            }
+        }
+        gone
+    }
+}
+
+/// What is parked, and how it goes on.
+#[derive(Clone, Copy)]
+enum What {
+    /// A task, which waits for `done`.
+    Task {
+        tid: i32,
+        done: *mut bindings::completion,
+    },
+    /// The bio of a [`Flight`], to be submitted.
+    Submit,
+    /// The bio of a [`Flight`], to be completed.
+    Complete,
+}
+
+/// Something that is or may be parked.
+struct Parked {
+    next: *mut Parked,
+    what: What,
+    place: Place,
+    /// Milliseconds of [`Gate::now`] at which it was parked.
+    since: u64,
+}
+
+/// Things parked, oldest first.
+///
+/// # Invariants
+///
+/// `head` begins a list of `len` valid items that ends with `tail`, each in no other queue.
+struct Queue {
+    head: *mut Parked,
+    tail: *mut Parked,
+    len: usize,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+            len: 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `parked` is valid until it is out of the queue again, and in no queue now.
+    unsafe fn push(&mut self, parked: *mut Parked) {
+        // SAFETY: by the contract and the type's invariants.
+        unsafe {
+            (*parked).next = ptr::null_mut();
+            match self.tail.is_null() {
+                true => self.head = parked,
+                false => (*self.tail).next = parked,
+            }
+        }
+        self.tail = parked;
+        self.len = self.len.saturating_add(1);
+    }
+
+    fn pop(&mut self) -> Option<*mut Parked> {
+        let first = self.head;
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: by the type's invariants.
+        self.head = unsafe { (*first).next };
+        if self.head.is_null() {
+            self.tail = ptr::null_mut();
+        }
+        self.len = self.len.saturating_sub(1);
+        Some(first)
+    }
+
+    /// Takes one out, wherever it is; `false` where it is not in this queue.
+    fn remove(&mut self, parked: *mut Parked) -> bool {
+        let mut before: *mut Parked = ptr::null_mut();
+        let mut at = self.head;
+        while !at.is_null() {
+            // SAFETY: by the type's invariants.
+            let next = unsafe { (*at).next };
+            if at == parked {
+                match before.is_null() {
+                    true => self.head = next,
+                    // SAFETY: as above.
+                    false => unsafe { (*before).next = next },
+                }
+                if next.is_null() {
+                    self.tail = before;
+                }
+                self.len = self.len.saturating_sub(1);
+                return true;
+            }
+            before = at;
+            at = next;
+        }
+        false
+    }
+
+    /// Milliseconds at which the oldest was parked.
+    fn oldest(&self) -> Option<u64> {
+        // SAFETY: by the type's invariants, where there is one.
+        (!self.head.is_null()).then(|| unsafe { (*self.head).since })
+    }
+
+    /// Calls `look` for each, oldest first.
+    fn each(&self, mut look: impl FnMut(&Parked) -> fmt::Result) -> fmt::Result {
+        let mut at = self.head;
+        while !at.is_null() {
+            // SAFETY: by the type's invariants.
+            let parked = unsafe { &*at };
+            look(parked)?;
+            at = parked.next;
+        }
+        Ok(())
+    }
+}
+
+/// What the lock protects.
+struct State {
+    rules: KVec<Rule>,
+    /// The last rule's number.
+    last_id: u64,
+    /// When the work is to run that looks for what is overdue ([`Gate::now`]).
+    look: Option<u64>,
+}
+
+/// The rules of a mount, and what they have parked.
+///
+/// # Invariants
+///
+/// `state` is accessed with the lock of `raw` held.
+#[pin_data(PinnedDrop)]
+#[repr(C)]
+pub(crate) struct Gate {
+    // First, so that the one that C hands us is also a `Gate`.
+    #[pin]
+    raw: Opaque<bindings::notblk_gate>,
+    state: UnsafeCell<State>,
+    /// There are rules.
+    armed: Atomic<bool>,
+    /// Bios that the block layer has.
+    inflight: Atomic<i64>,
+    born: Instant<Monotonic>,
+    id: Id,
+}
+
+// SAFETY: what its pointers lead to belongs to it, or waits for it.
+unsafe impl Send for Gate {}
+// SAFETY: by its invariant `state` is protected by a lock; the rest is atomic, or constant.
+unsafe impl Sync for Gate {}
+
+impl Gate {
+    /// A gate without rules, of the mount that log lines call `id`.
+    pub(crate) fn new(id: Id) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // SAFETY: valid for writes, and pinned; the function is good for the work of a gate's `raw`.
+            raw <- Opaque::ffi_init(|raw| unsafe {
+                bindings::notblk_gate_init(raw, Some(Self::look_for_overdue));
+            }),
+            state: UnsafeCell::new(State {
+                rules: KVec::new(),
+                last_id: 0,
+                look: None,
+            }),
+            armed: Atomic::new(false),
+            inflight: Atomic::new(0),
+            born: Instant::now(),
+            id,
+        }? Error)
+    }
+
+    /// Whether there are rules.
+    #[inline]
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.load(Relaxed)
+    }
+
+    /// The mount's name for log lines.
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Milliseconds since the mount.
+    fn now(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(0)
+    }
+
+    fn lock(&self) -> Guard<'_> {
+        // SAFETY: initialised in `new`.
+        let flags = unsafe { bindings::notblk_gate_lock(self.raw.get()) };
+        Guard { gate: self, flags }
+    }
+
+    /// The calling task passes a point. Sleeps where a rule wants it to: no spinlock is held.
+    #[inline]
+    pub(crate) fn pass(&self, point: Point, place: impl FnOnce() -> Place) {
+        if self.is_armed() {
+            self.park_task(point, place());
+        }
+    }
+
+    #[cold]
+    fn park_task(&self, point: Point, place: Place) {
+        let mut done = MaybeUninit::<bindings::completion>::uninit();
+        let done = done.as_mut_ptr();
+        // SAFETY: ours to initialise; on this stack until the end of the function.
+        unsafe { bindings::notblk_init_completion(done) };
+        let mut parked = Parked {
+            next: ptr::null_mut(),
+            what: What::Task {
+                tid: current!().pid(),
+                done,
+            },
+            place,
+            since: 0,
+        };
+        let parked = &raw mut parked;
+        // SAFETY: valid until this function returns, which it does when `parked` is in no queue any more: who takes it out
+        // completes `done` under the lock, or it is the code below.
+        if !unsafe { self.park(point, parked) } {
+            return;
+        }
+        // SAFETY: initialised above.
+        if unsafe { bindings::notblk_hold_wait(done) } {
+            return;
+        }
+        // Killed. Whoever has let it go at the same moment has done so when we have the lock.
+        let mut state = self.lock();
+        for rule in state.rules.iter_mut() {
+            if rule.queue.remove(parked) {
+                rule.passed = rule.passed.saturating_add(1);
+            }
+        }
+    }
+
+    /// Parks it if a rule wants so; `false` if none does.
+    ///
+    /// # Safety
+    ///
+    /// `parked` is valid, nobody else's, and in no queue. From `true` on it belongs to the gate until it is let go.
+    unsafe fn park(&self, point: Point, parked: *mut Parked) -> bool {
+        let mut state = self.lock();
+        let now = self.now();
+        // SAFETY: by the contract.
+        let place = unsafe { (*parked).place };
+        let mut due = None;
+        for rule in state.rules.iter_mut() {
+            if !rule.filter.matches(point, &place) {
+                continue;
+            }
+            if rule.filter.count.is_some_and(|count| rule.taken >= count) {
+                rule.passed = rule.passed.saturating_add(1);
+                continue;
+            }
+            rule.taken = rule.taken.saturating_add(1);
+            // SAFETY: by the contract.
+            unsafe {
+                (*parked).since = now;
+                rule.queue.push(parked);
+            }
+            due = Some(now.saturating_add(u64::from(rule.filter.deadline)));
+            break;
+        }
+        let Some(due) = due else { return false };
+        self.look_at(&mut state, now, due);
+        true
+    }
+
+    /// Sees to it that the work runs at `due`, or before.
+    fn look_at(&self, state: &mut State, now: u64, due: u64) {
+        if state.look.is_some_and(|look| look <= due) {
+            return;
+        }
+        state.look = Some(due);
+        let wait = u32::try_from(due.saturating_sub(now)).unwrap_or(u32::MAX);
+        // SAFETY: initialised in `new`.
+        unsafe { bindings::notblk_gate_look_in(self.raw.get(), wait) };
+    }
+
+    /// Lets go what is overdue, with its rule.
+    ///
+    /// # Safety
+    ///
+    /// C's contract for a work function, of the work of a gate.
+    unsafe extern "C" fn look_for_overdue(work: *mut bindings::work_struct) {
+        // SAFETY: by the contract: of a gate's `raw`, which is its first field. It ends the work before it is dropped.
+        let gate = unsafe { &*bindings::notblk_gate_of_work(work).cast::<Self>() };
+        gate.lock().look = None;
+        while let Some((rule, count, mut bios)) = gate.take_overdue() {
+            pr_warn!(
+                "({}): hold {} {}: {count} let go after {} ms\n",
+                gate.id,
+                rule.id,
+                rule.filter.point.name(),
+                rule.filter.deadline
+            );
+            gate.send_on(&mut bios);
+        }
+    }
+
+    /// Takes away one rule that has held something for too long; if there is none, has the work run again in time.
+    fn take_overdue(&self) -> Option<(Rule, usize, Queue)> {
+        let mut bios = Queue::new();
+        let mut state = self.lock();
+        let now = self.now();
+        let mut first = None;
+        let mut found = None;
+        for (index, rule) in state.rules.iter().enumerate() {
+            let Some(oldest) = rule.queue.oldest() else {
+                continue;
+            };
+            let due = oldest.saturating_add(u64::from(rule.filter.deadline));
+            if due <= now {
+                found = Some(index);
+                break;
+            }
+            first = Some(first.map_or(due, |first: u64| first.min(due)));
+        }
+        if let Some(index) = found {
+            let mut rule = state.rules.remove(index).ok()?;
+            let count = rule.let_go(usize::MAX, &mut bios);
+            self.armed.store(!state.rules.is_empty(), Relaxed);
+            return Some((rule, count, bios));
+        }
+        if let Some(due) = first {
+            self.look_at(&mut state, now, due);
+        }
+        None
+    }
+
+    /// Has the bios go on that were let go. Not under the lock.
+    fn send_on(&self, bios: &mut Queue) {
+        while let Some(parked) = bios.pop() {
+            // SAFETY: not a task's, so it is the first field of a flight, which is ours since it is in no queue.
+            unsafe {
+                let flight = parked.cast::<Flight>();
+                match (*parked).what {
+                    What::Submit => Flight::submit(self, flight),
+                    _ => Flight::complete(flight),
+                }
+            }
+        }
+    }
+
+    /// Adds a rule, and answers its number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` where there are too many, `ENOMEM`.
+    pub(crate) fn add(&self, filter: Filter) -> Result<u64> {
+        // Room for all there can be, made before the lock is taken.
+        let mut room = KVec::with_capacity(MAX_RULES, GFP_KERNEL)?;
+        let mut state = self.lock();
+        if state.rules.is_empty() {
+            core::mem::swap(&mut state.rules, &mut room);
+        }
+        let id = state.last_id.saturating_add(1);
+        let rule = Rule {
+            id,
+            filter,
+            taken: 0,
+            passed: 0,
+            queue: Queue::new(),
+        };
+        if state.rules.len() >= MAX_RULES {
+            return Err(ENOSPC);
+        }
+        state.rules.push_within_capacity(rule).map_err(|_| ENOSPC)?;
+        state.last_id = id;
+        self.armed.store(true, Relaxed);
+        drop(state);
+        Ok(id)
+    }
+
+    /// Lets go up to `most` of what a rule has parked, oldest first; and takes the rule away if `gone`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` where there is no such rule.
+    pub(crate) fn release(&self, id: u64, most: usize, gone: bool) -> Result {
+        let mut bios = Queue::new();
+        {
+            let mut state = self.lock();
+            let index = state.rules.iter().position(|rule| rule.id == id);
+            let index = index.ok_or(ENOENT)?;
+            if let Some(rule) = state.rules.get_mut(index) {
+                rule.let_go(most, &mut bios);
+            }
+            if gone {
+                drop(state.rules.remove(index));
+                self.armed.store(!state.rules.is_empty(), Relaxed);
+            }
+        }
+        self.send_on(&mut bios);
+        Ok(())
+    }
+
+    /// Lets everything go, and takes all rules away; answers how many things were parked.
+    pub(crate) fn clear(&self) -> usize {
+        let mut bios = Queue::new();
+        let mut count = 0usize;
+        {
+            let mut state = self.lock();
+            for rule in state.rules.iter_mut() {
+                count = count.saturating_add(rule.let_go(usize::MAX, &mut bios));
+            }
+            state.rules.clear();
+            self.armed.store(false, Relaxed);
+        }
+        self.send_on(&mut bios);
+        count
+    }
+
+    /// The mount is frozen, shut down or unmounted: as [`Self::clear`], and a line in the log if anything was parked.
+    pub(crate) fn open_for(&self, what: &str) {
+        if !self.is_armed() {
+            return;
+        }
+        let count = self.clear();
+        if count != 0 {
+            pr_warn!("({}): {what}: {count} let go that were held\n", self.id);
+        }
+    }
+
+    /// A line for each rule, and one for the bios in flight.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        for rule in &state.rules {
+            let filter = &rule.filter;
+            write!(f, "{} {}", rule.id, filter.point.name())?;
+            if let Some(owner) = filter.owner {
+                write!(f, " owner={}", owner.0)?;
+            }
+            if let Some(ino) = filter.ino {
+                write!(f, " ino={ino}")?;
+            }
+            if let Some((first, last)) = filter.range {
+                write!(f, " range={first}-{last}")?;
+            }
+            if let Some(count) = filter.count {
+                write!(f, " count={count}")?;
+            }
+            write!(f, " passed={} held={} now=[", rule.passed, rule.queue.len)?;
+            let mut space = "";
+            rule.queue.each(|parked| {
+                write!(f, "{space}")?;
+                space = " ";
+                match parked.what {
+                    What::Task { tid, .. } => write!(f, "task:{tid}"),
+                    _ => write!(f, "bio:{}+{}", parked.place.pos, parked.place.len),
+                }
+            })?;
+            writeln!(f, "]")?;
+        }
+        writeln!(f, "inflight {}", self.inflight.load(Relaxed))
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Gate {
+    fn drop(self: Pin<&mut Self>) {
+        // Nothing is parked: whatever is keeps its file open, and so the mount.
+        // SAFETY: initialised in `new`.
+        unsafe { bindings::notblk_gate_end(self.raw.get()) };
+    }
+}
+
+/// The gate's lock, held with interrupts off.
+struct Guard<'a> {
+    gate: &'a Gate,
+    flags: c_ulong,
+}
+
+impl Deref for Guard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        // SAFETY: the lock is held.
+        unsafe { &*self.gate.state.get() }
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        // SAFETY: the lock is held.
+        unsafe { &mut *self.gate.state.get() }
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: taken when this was made.
+        unsafe { bindings::notblk_gate_unlock(self.gate.raw.get(), self.flags) };
+    }
+}
+
+/// A bio that was submitted while there were rules: what it had instead of ours, and whether it is parked.
+///
+/// # Invariants
+///
+/// `bio` is valid and not complete for its submitter, `gate` valid: see the module's text.
+#[repr(C)]
+struct Flight {
+    // First: a bio's `Parked` is also a `Flight`.
+    parked: Parked,
+    gate: *const Gate,
+    bio: *mut bindings::bio,
+    end_io: bindings::bio_end_io_t,
+    private: *mut c_void,
+}
+
+/// There has been a flight since the module was loaded.
+static FLEW: Atomic<bool> = Atomic::new(false);
+
+impl Flight {
+    /// Gives the bio to the block layer.
+    ///
+    /// # Safety
+    ///
+    /// `flight` is the caller's, and its bio not submitted.
+    unsafe fn submit(gate: &Gate, flight: *mut Self) {
+        gate.inflight.add(1, Relaxed);
+        // SAFETY: by the contract. It may be complete, and the flight gone, when this returns.
+        unsafe { bindings::submit_bio((*flight).bio) };
+    }
+
+    /// Lets the bio be what it was, and completes it.
+    ///
+    /// # Safety
+    ///
+    /// `flight` is the caller's, and the block layer is done with its bio. Both are gone afterwards.
+    unsafe fn complete(flight: *mut Self) {
+        // SAFETY: by the contract; made by `KBox::into_raw`.
+        let flight = unsafe { KBox::from_raw(flight) };
+        let bio = flight.bio;
+        // SAFETY: by the contract.
+        unsafe {
+            (*bio).bi_end_io = flight.end_io;
+            (*bio).bi_private = flight.private;
+        }
+        drop(flight);
+        // The last thing, see `settle`: what kept mount and module may be gone with the bio.
+        // SAFETY: by the contract.
+        unsafe { bindings::notblk_bio_end(bio) };
+    }
+
+    /// # Safety
+    ///
+    /// C's contract for `bi_end_io`, of a bio with a flight. In any context.
+    unsafe extern "C" fn end_io(bio: *mut bindings::bio) {
+        // SAFETY: put there by `submit_io`; the block layer is done with the bio, so the flight is ours.
+        unsafe {
+            let flight: *mut Self = (*bio).bi_private.cast();
+            let gate = &*(*flight).gate;
+            gate.inflight.add(-1, Relaxed);
+            if gate.is_armed() {
+                (*flight).parked.what = What::Complete;
+                if gate.park(Point::DioComplete, flight.cast()) {
+                    return;
+                }
+            }
+            Self::complete(flight);
+        }
+    }
+}
+
+/// What the wrappers ask.
+pub(crate) trait Operations: Sized {
+    /// The mount's gate.
+    fn gate(_sb: &SuperBlock<Self>) -> Option<&Gate>
+    where
+        Self: FileSystem,
+    {
+        None
+    }
+}
+
+/// For `struct iomap_dio_ops` of a mount with rules.
+///
+/// # Safety
+///
+/// C's contract for `submit_io`, of a file of ours; `private` of the iterator is an [`Owner`] as a pointer.
+pub(super) unsafe extern "C" fn submit_io<T: FileSystem>(
+    iter: *const bindings::iomap_iter,
+    bio: *mut bindings::bio,
+    pos: bindings::loff_t,
+) {
+    // SAFETY: by the contract.
+    let (inode, owner) = unsafe {
+        (
+            Inode::<T>::from_raw((*iter).inode),
+            Owner::from_pointer((*iter).private),
+        )
+    };
+    // SAFETY: by the contract; the bio is the caller's until it is submitted.
+    let flight =
+        unsafe { T::gate(inode.sb()).and_then(|gate| board(gate, inode, owner, bio, pos)) };
+    let Some((gate, flight)) = flight else {
+        // No memory: it goes by.
+        // SAFETY: by the contract.
+        unsafe { bindings::submit_bio(bio) };
+        return;
+    };
+    // SAFETY: `board` has made it.
+    unsafe {
+        if !gate.park(Point::DioSubmit, flight.cast()) {
+            Flight::submit(gate, flight);
+        }
+    }
+}
+
+/// Makes a bio's flight.
+///
+/// # Safety
+///
+/// The bio is valid, the caller's, and to be submitted.
+unsafe fn board<'a, T: FileSystem>(
+    gate: &'a Gate,
+    inode: &Inode<T>,
+    owner: Owner,
+    bio: *mut bindings::bio,
+    pos: bindings::loff_t,
+) -> Option<(&'a Gate, *mut Flight)> {
+    // SAFETY: by the contract.
+    let (end_io, private, len) =
+        unsafe { ((*bio).bi_end_io, (*bio).bi_private, (*bio).bi_iter.bi_size) };
+    let flight = Flight {
+        parked: Parked {
+            next: ptr::null_mut(),
+            what: What::Submit,
+            place: Place {
+                owner,
+                ino: inode.ino(),
+                pos: super::to_pos(pos),
+                len: u64::from(len),
+            },
+            since: 0,
+        },
+        gate,
+        bio,
+        end_io,
+        private,
+    };
+    let flight = KBox::into_raw(KBox::new(flight, GFP_KERNEL).ok()?);
+    FLEW.store(true, Relaxed);
+    // SAFETY: by the contract.
+    unsafe {
+        (*bio).bi_end_io = Some(Flight::end_io);
+        (*bio).bi_private = flight.cast();
+    }
+    Some((gate, flight))
+}
+
+impl<T: FileSystem> Inode<T> {
+    /// The calling task passes a point with `len` bytes from `pos` on of this file, for `owner`. Sleeps where a rule wants it to.
+    #[inline]
+    pub(crate) fn pass(&self, point: Point, owner: impl FnOnce() -> Owner, pos: u64, len: u64) {
+        if let Some(gate) = T::gate(self.sb()) {
+            gate.pass(point, || Place {
+                owner: owner(),
+                ino: self.ino(),
+                pos,
+                len,
+            });
+        }
+    }
+
+    /// Whether the mount has rules.
+    #[inline]
+    pub(super) fn is_guarded(&self) -> bool {
+        T::gate(self.sb()).is_some_and(Gate::is_armed)
+    }
+}
+
+/// Waits until the last completion of ours has returned, whose bio may have taken the last mount with it: the module's text is
+/// about to go. Sleeps.
+pub(super) fn settle() {
+    if FLEW.load(Relaxed) {
+        // SAFETY: always.
+        unsafe { bindings::notblk_synchronize_code() };
+    }
+}
