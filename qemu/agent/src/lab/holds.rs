@@ -3,14 +3,18 @@
 
 use anyhow::{bail, Context, Result};
 use notblk_race::Point;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The file.
 pub struct Holds {
     path: PathBuf,
+    file: File,
 }
+
+/// More than the file ever says: 64 rules, a line each.
+const TEXT: usize = 16 << 10;
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -47,7 +51,12 @@ impl Holds {
                 path.display()
             );
         }
-        Ok(Holds { path })
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))?;
+        Ok(Holds { path, file })
     }
 
     /// Holds whatever comes by at the point in files that `owner` opened; for `deadline` milliseconds at most.
@@ -67,16 +76,18 @@ impl Holds {
 
     /// Reads the file.
     pub fn state(&self) -> Result<State> {
-        let text = fs::read_to_string(&self.path)
+        let mut bytes = [0; TEXT];
+        let length = self
+            .file
+            .read_at(&mut bytes, 0)
             .with_context(|| format!("read {}", self.path.display()))?;
+        let text = String::from_utf8_lossy(&bytes[..length]);
         parse(&text).with_context(|| format!("{}: {text:?}", self.path.display()))
     }
 
     fn command(&self, line: &str) -> Result<()> {
-        OpenOptions::new()
-            .write(true)
-            .open(&self.path)
-            .and_then(|mut file| file.write_all(line.as_bytes()))
+        self.file
+            .write_all_at(line.as_bytes(), 0)
             .with_context(|| format!("{line:?} to {}", self.path.display()))
     }
 }

@@ -24,7 +24,7 @@ const STILL: Duration = Duration::from_millis(150);
 /// How often the state is read while nothing happens.
 const TICK: Duration = Duration::from_micros(300);
 /// How many times it is read at once before anybody sleeps: a stage is short.
-const EAGER: u32 = 20;
+const EAGER: u32 = 60;
 
 /// Where an actor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

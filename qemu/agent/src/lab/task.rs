@@ -36,33 +36,43 @@ pub fn look(tid: i32) -> Look {
     look
 }
 
-/// Functions in which a task waits for what another one has, the most telling first.
-const LOCKS: [&str; 8] = [
+/// Functions in which a task waits for what another one has, the most telling first. Those that wait for a semaphore or a mutex
+/// are the scheduler's, and stand in no stack: it begins with who wants the lock.
+const WAITS: [&str; 4] = [
     "inode_dio_wait",
-    "rwsem_down_write_slowpath",
-    "rwsem_down_read_slowpath",
-    "filemap_invalidate_lock",
-    "__mutex_lock",
     "folio_wait_writeback",
     "folio_wait_bit_common",
     "__folio_lock",
 ];
+/// Functions that only go on to another one: the stack's first that is not among them is who waits.
+const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
 
-/// The function that says best what a thread waits for, and whether it is one of those that wait for another task.
+/// The function that says best what a thread waits for, and whether it is sure that another task must give it.
 pub fn waits_in(tid: i32) -> (String, bool) {
     let stacks: Vec<String> = with_workers(tid)
         .into_iter()
         .map(|task| read(task, "stack"))
         .collect();
-    let found = LOCKS.iter().find(|name| {
+    said_of(&stacks)
+}
+
+fn said_of(stacks: &[String]) -> (String, bool) {
+    let is_in = |name: &str| {
         stacks
             .iter()
-            .any(|stack| functions(stack).any(|at| at == **name))
+            .any(|stack| functions(stack).any(|at| at == name))
+    };
+    if let Some(name) = WAITS.iter().find(|name| is_in(name)) {
+        return ((*name).to_owned(), true);
+    }
+    let mut tops = stacks.iter().filter_map(|stack| {
+        functions(stack).find(|at| !PASSAGES.iter().any(|passage| at.starts_with(passage)))
     });
-    match found {
-        Some(name) => (lock_of(name, &stacks), true),
+    // The driver itself sleeps in locks alone; all else has a function of its own for it.
+    match tops.clone().find(|top| top.starts_with("_R")) {
+        Some(top) => (format!("a lock in {}", demangled(top)), true),
         None => {
-            let top = stacks.iter().find_map(|stack| functions(stack).next());
+            let top = tops.next();
             (
                 top.unwrap_or("nothing that its stack tells").to_owned(),
                 false,
@@ -71,45 +81,31 @@ pub fn waits_in(tid: i32) -> (String, bool) {
     }
 }
 
-/// The name, and for a semaphore who wants it: the first function below that is not the semaphore's own.
-fn lock_of(name: &str, stacks: &[String]) -> String {
-    if !name.starts_with("rwsem_") {
-        return name.to_owned();
-    }
-    let below = stacks.iter().find_map(|stack| {
-        functions(stack).skip_while(|at| *at != name).find(|at| {
-            !at.starts_with("rwsem_") && !at.starts_with("down_") && !at.starts_with("__down")
-        })
-    });
-    let kind = match name.contains("write") {
-        true => "down_write",
-        false => "down_read",
-    };
-    match below {
-        Some(below) => format!("{kind} of {}", demangled(below)),
-        None => kind.to_owned(),
-    }
-}
-
-/// The last names of a Rust path that the compiler has mangled; anything else as it is.
+/// The module and the function of a Rust symbol that the compiler has mangled.
 fn demangled(symbol: &str) -> String {
-    if !symbol.starts_with("_R") {
-        return symbol.to_owned();
-    }
-    // Identifiers are a length and as many letters.
+    // Identifiers are a length and as many letters; a disambiguator before one begins with `s` and ends with `_`.
     let mut names: Vec<&str> = Vec::new();
     let mut rest = symbol;
     while let Some(at) = rest.find(|letter: char| letter.is_ascii_digit()) {
-        rest = &rest[at..];
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let length: usize = rest[..digits].parse().unwrap_or(0);
-        rest = rest[digits..].trim_start_matches('_');
-        match rest.get(..length) {
-            Some(name) if length > 1 && name.starts_with(|c: char| c.is_ascii_lowercase()) => {
+        let digits: String = rest[at..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        let behind = &rest[at + digits.len()..];
+        let name = digits
+            .parse()
+            .ok()
+            .and_then(|length: usize| behind.trim_start_matches('_').get(..length))
+            .filter(|name| {
+                name.len() > 1 && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+            });
+        match name {
+            Some(name) => {
                 names.push(name);
-                rest = &rest[length..];
+                let from = behind.find(name).unwrap_or(0) + name.len();
+                rest = &behind[from..];
             }
-            _ => {}
+            None => rest = behind,
         }
     }
     let last = names.len().saturating_sub(2);
@@ -164,18 +160,29 @@ mod unit {
     }
 
     #[test]
-    fn a_semaphore_is_named_by_who_wants_it() {
-        let stack = "[<0>] rwsem_down_write_slowpath+0x1/0x2\n[<0>] down_write+0x1/0x2\n[<0>] ext4_truncate+0x1/0x2\n";
+    fn a_lock_is_named_by_who_wants_it() {
+        let stack = "[<0>] _RNvNtNtCsfiy7LCOZljz_4main2fs8buffered5write+0x1/0x2 [notblk]\n[<0>] vfs_write+0x1/0x2\n";
         assert_eq!(
-            lock_of("rwsem_down_write_slowpath", &[stack.into()]),
-            "down_write of ext4_truncate"
+            said_of(&[stack.into()]),
+            ("a lock in buffered::write".into(), true)
         );
+        let stack = "[<0>] io_schedule+0x1/0x2\n[<0>] vfs_write+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("io_schedule".into(), false));
+        let stack = "[<0>] down_write+0x1/0x2\n[<0>] do_truncate+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("do_truncate".into(), false));
+        let stack = "[<0>] inode_dio_wait+0x1/0x2\n[<0>] x+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("inode_dio_wait".into(), true));
     }
 
     #[test]
     fn a_rust_symbol_is_shortened() {
-        let symbol = "_RNvNtNtCs1234_6notblk2fs8buffered5write";
-        assert_eq!(demangled(symbol), "buffered::write");
-        assert_eq!(demangled("do_truncate"), "do_truncate");
+        assert_eq!(
+            demangled("_RNvNtNtCsfiy7LCOZljz_4main2fs8buffered5write"),
+            "buffered::write"
+        );
+        assert_eq!(
+            demangled("_RNvXNtNtCsfiy7LCOZljz_4main2fs8bufferedNtB4_6NotblkNtNtNtB6_3vfs4file10Operations10write_iter"),
+            "Operations::write_iter"
+        );
     }
 }
