@@ -13,7 +13,7 @@ mod specs;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use notblk_protocol::{Driver, Event, LabReport, LabSpec, Work};
 use notblk_race::run::{Failure, What};
@@ -70,13 +70,16 @@ fn options(spec: &Spec, more: &[String]) -> String {
     all.join(",")
 }
 
-/// Boots once, and has the guest do all of it. A boot that ended badly is its exit code, and has been reported.
-fn boot(
-    ctx: &Ctx,
-    guest: &Guest,
-    specs: Vec<LabSpec>,
-    limit: Duration,
-) -> Result<std::result::Result<Vec<LabReport>, Code>> {
+/// What one boot gave.
+struct Boot {
+    /// What was done, in the order in which it was asked for.
+    reports: Vec<LabReport>,
+    /// Where the boot ended badly: with which exit code. It has been reported.
+    bad: Option<Code>,
+}
+
+/// Boots once, and has the guest do all of it.
+fn boot(ctx: &Ctx, guest: &Guest, specs: Vec<LabSpec>, limit: Duration) -> Result<Boot> {
     let asked = specs.len();
     let step = ctx.ui.step(
         "race",
@@ -95,18 +98,22 @@ fn boot(
         reports.len(),
         outcome.boot_time.as_secs_f64()
     ));
-    if let Some(code) = outcome.report(ctx) {
-        return Ok(Err(code));
-    }
-    if reports.len() != asked {
+    let bad = outcome.report(ctx);
+    if bad.is_none() && reports.len() != asked {
         return Err(guest::no_answer("a report of the race lab"));
     }
-    Ok(Ok(reports))
+    Ok(Boot { reports, bad })
 }
 
-/// The one report of a boot for one spec.
-fn only(reports: Vec<LabReport>) -> Result<LabReport> {
-    reports.into_iter().next().context("no report")
+impl Boot {
+    /// The one report of a boot for one spec; the exit code where there is none.
+    fn only(self) -> Result<std::result::Result<LabReport, Code>> {
+        match (self.reports.into_iter().next(), self.bad) {
+            (Some(report), None) => Ok(Ok(report)),
+            (_, Some(code)) => Ok(Err(code)),
+            (None, None) => Err(guest::no_answer("a report of the race lab")),
+        }
+    }
 }
 
 /// A failure in words: what was looked at, and what was there.

@@ -3,18 +3,16 @@
 
 use anyhow::{bail, Context, Result};
 use notblk_race::Point;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file.
 pub struct Holds {
     path: PathBuf,
+    /// For commands.
     file: File,
 }
-
-/// More than the file ever says: 64 rules, a line each.
-const TEXT: usize = 16 << 10;
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,7 +50,6 @@ impl Holds {
             );
         }
         let file = OpenOptions::new()
-            .read(true)
             .write(true)
             .open(&path)
             .with_context(|| format!("open {}", path.display()))?;
@@ -76,18 +73,14 @@ impl Holds {
 
     /// Reads the file.
     pub fn state(&self) -> Result<State> {
-        let mut bytes = [0; TEXT];
-        let length = self
-            .file
-            .read_at(&mut bytes, 0)
+        let text = fs::read_to_string(&self.path)
             .with_context(|| format!("read {}", self.path.display()))?;
-        let text = String::from_utf8_lossy(&bytes[..length]);
         parse(&text).with_context(|| format!("{}: {text:?}", self.path.display()))
     }
 
     fn command(&self, line: &str) -> Result<()> {
-        self.file
-            .write_all_at(line.as_bytes(), 0)
+        (&self.file)
+            .write_all(line.as_bytes())
             .with_context(|| format!("{line:?} to {}", self.path.display()))
     }
 }

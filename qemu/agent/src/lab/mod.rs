@@ -22,7 +22,7 @@ mod trace;
 
 use crate::fs::{self, Image, Mounted, DISK, MNT};
 use crate::Guest;
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use notblk_protocol::{Event, LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::{explore, Limits};
 use notblk_race::minimize::minimize;
@@ -44,13 +44,20 @@ const TELL: Duration = Duration::from_millis(500);
 pub fn run(guest: &Guest, specs: &[LabSpec]) -> Result<()> {
     fs::load(guest.driver)?;
     for spec in specs {
-        let report = one(guest, spec).with_context(|| spec.spec.name.clone())?;
+        let (report, dead) = one(guest, spec).with_context(|| spec.spec.name.clone())?;
         guest.host.send(&Event::Lab(Box::new(report)))?;
+        if dead {
+            bail!(
+                "{}: an actor does not come back, so nothing more can be run in this boot",
+                spec.spec.name
+            );
+        }
     }
     Ok(())
 }
 
-fn one(guest: &Guest, lab: &LabSpec) -> Result<LabReport> {
+/// One spec on a filesystem of its own; and whether an actor hangs in it.
+fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
     let spec = &lab.spec;
     guest.host.step(&format!("race {}", spec.name), SILENCE)?;
     let image = Image {
@@ -79,13 +86,14 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<LabReport> {
             fs::check(DISK)?
         }
     };
-    Ok(LabReport {
+    let report = LabReport {
         kernel: crate::boot::release(),
         options: lab.options.clone(),
         outcome,
         millis,
         fsck,
-    })
+    };
+    Ok((report, dead))
 }
 
 fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {

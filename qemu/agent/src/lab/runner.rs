@@ -175,6 +175,12 @@ impl Lab {
         };
         if blocked.is_some() {
             self.unrule()?;
+            // All come to their ends, those too whose turn it never was.
+            for (index, player) in self.players.iter().enumerate() {
+                if !steps.iter().any(|taken| taken.actor == ActorId(index)) {
+                    player.go()?;
+                }
+            }
         }
         let who = blocked.as_ref().map(|(actor, ..)| *actor);
         let failures = self.judge(order, &judges, &files, who)?;

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use notblk_protocol::Driver;
 
 use super::rate::{self, Amount};
-use super::{boot, only, options, specs};
+use super::{boot, options, specs};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{DriverArg, Guest, GuestArgs};
@@ -51,8 +51,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
             Driver::Ext4 => String::new(),
         };
         let job = args.amount.job(&spec, options);
-        let report = match boot(ctx, &guest, vec![job], args.amount.limit())? {
-            Ok(reports) => only(reports)?,
+        let report = match boot(ctx, &guest, vec![job], args.amount.limit())?.only()? {
+            Ok(report) => report,
             Err(code) => return Ok(code),
         };
         print!("{:<8}", guest.driver.name());

@@ -13,8 +13,8 @@ use notblk_protocol::{LabOutcome, LabTrace};
 use notblk_race::diagram::{self, Column, Event};
 use notblk_race::Spec;
 
+use super::boot;
 use super::run::{ways, Order};
-use super::{boot, only};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{self, Guest};
@@ -40,8 +40,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let (spec, choices) = args.order.read(ctx)?;
     let guest = Guest::prepare(ctx, &args.order.guest, false)?;
     let job = args.order.job(&spec, choices, 1, true);
-    let report = match boot(ctx, &guest, vec![job], LIMIT)? {
-        Ok(reports) => only(reports)?,
+    let report = match boot(ctx, &guest, vec![job], LIMIT)?.only()? {
+        Ok(report) => report,
         Err(code) => return Ok(code),
     };
     ways(&report)?;

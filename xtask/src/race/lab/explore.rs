@@ -12,7 +12,7 @@ use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::Summary;
 use notblk_race::Spec;
 
-use super::{boot, failure, options, require_notblk, specs};
+use super::{boot, failure, options, require_notblk, specs, Boot};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{Guest, GuestArgs};
@@ -77,10 +77,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let guest = Guest::prepare(ctx, &args.guest, false)?;
     let (asked, jobs) = plan(args, specs);
     let limit = EACH.saturating_mul(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
-    let reports = match boot(ctx, &guest, jobs, limit)? {
-        Ok(reports) => reports,
-        Err(code) => return Ok(code),
-    };
+    let Boot { reports, bad } = boot(ctx, &guest, jobs, limit)?;
     let mut problems = Vec::new();
     for (asked, report) in asked.iter().zip(&reports) {
         let summary = summary(report)?;
@@ -104,10 +101,16 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
             .for_each(|problem| println!("FAILED: {problem}"));
         println!(
             "{} [{}, {}]",
-            verdict(&problems),
+            match bad {
+                None => verdict(&problems),
+                Some(_) => "FAILED: the guest did not do it all".to_owned(),
+            },
             guest.kernel.release,
             guest.accel
         );
+    }
+    if let Some(code) = bad {
+        return Ok(code);
     }
     Ok(match problems.is_empty() {
         true => Code::PASSED,

@@ -9,7 +9,7 @@ use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork};
 use notblk_race::rate::Rate;
 use notblk_race::Spec;
 
-use super::{boot, failure, only, options, specs};
+use super::{boot, failure, options, specs};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{self, Guest, GuestArgs};
@@ -73,8 +73,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let job = args
         .amount
         .job(&spec, options(&spec, args.options.as_slice()));
-    let report = match boot(ctx, &guest, vec![job], args.amount.limit())? {
-        Ok(reports) => only(reports)?,
+    let report = match boot(ctx, &guest, vec![job], args.amount.limit())?.only()? {
+        Ok(report) => report,
         Err(code) => return Ok(code),
     };
     if args.json {

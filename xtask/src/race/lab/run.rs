@@ -9,7 +9,7 @@ use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork};
 use notblk_race::run::Verdict;
 use notblk_race::{ActorId, Run, Schedule, Spec};
 
-use super::{boot, failure, only, options, require_notblk, specs};
+use super::{boot, failure, options, require_notblk, specs};
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
 use crate::guest::{self, Guest, GuestArgs};
@@ -80,8 +80,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let guest = Guest::prepare(ctx, &args.order.guest, false)?;
     let job = args.order.job(&spec, choices, args.times, false);
     let limit = ONCE.saturating_add(EACH.saturating_mul(args.times));
-    let report = match boot(ctx, &guest, vec![job], limit)? {
-        Ok(reports) => only(reports)?,
+    let report = match boot(ctx, &guest, vec![job], limit)?.only()? {
+        Ok(report) => report,
         Err(code) => return Ok(code),
     };
     let ways = ways(&report)?;
