@@ -4,6 +4,7 @@
 //!
 //! The guest's agent runs the workload; here it is chosen which rows to run, and judged what they say.
 
+mod lab;
 mod table;
 mod verdict;
 
@@ -51,7 +52,10 @@ enum Format {
 
 /// Options of `race`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    lab: Option<lab::Command>,
     #[command(flatten)]
     guest: GuestArgs,
     /// Only this story [default: both]
@@ -73,6 +77,9 @@ pub struct Args {
 
 /// `cargo xtask race`.
 pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
+    if let Some(command) = args.lab {
+        return lab::run(ctx, command);
+    }
     let guest = Guest::prepare(ctx, &args.guest, false)?;
     let specs = specs(args.story, args.iterations, args.delay, guest.driver);
     let accel = guest.accel;

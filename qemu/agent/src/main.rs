@@ -10,6 +10,7 @@
 //! - [`fs`], [`buf`], [`sys`], [`fault`]: what workloads and tests are written with
 //! - [`watchers`]: lockdep and kmemleak, where the kernel has them
 //! - [`race`]: the main job
+//! - [`lab`]: race specs
 //! - [`compare`]: one sequence of operations on two drivers
 //! - [`tests`]: the guest tests, one file per subject
 //! - [`suite`]: xfstests, in a root of its own
@@ -23,6 +24,7 @@ mod fault;
 mod fs;
 mod host;
 mod kmsg;
+mod lab;
 mod modules;
 mod quota;
 mod race;
@@ -80,6 +82,7 @@ fn run() -> Result<()> {
     };
     let done = match job.work {
         Work::Race { rows } => race::run(&guest, &rows).and_then(|()| watchers::ask(&guest)),
+        Work::Lab { specs } => lab::run(&guest, &specs).and_then(|()| watchers::ask(&guest)),
         Work::Test(spec) => tests::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Compare(spec) => compare::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Suite(spec) => suite::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),

@@ -111,15 +111,32 @@ impl Aio {
 
     /// Starts a write of the slot's whole buffer.
     pub fn write(&mut self, slot: usize, file: &File, offset: u64) -> Result<()> {
-        self.submit(slot, PWRITE, file, offset)
+        self.submit(slot, PWRITE, file, offset, 0)
+    }
+
+    /// The same, with `RWF_` flags.
+    pub fn write_with(&mut self, slot: usize, file: &File, offset: u64, flags: i32) -> Result<()> {
+        self.submit(slot, PWRITE, file, offset, flags)
     }
 
     /// Starts a read into the slot's whole buffer.
     pub fn read(&mut self, slot: usize, file: &File, offset: u64) -> Result<()> {
-        self.submit(slot, PREAD, file, offset)
+        self.submit(slot, PREAD, file, offset, 0)
     }
 
-    fn submit(&mut self, index: usize, opcode: u16, file: &File, offset: u64) -> Result<()> {
+    /// The same, with `RWF_` flags.
+    pub fn read_with(&mut self, slot: usize, file: &File, offset: u64, flags: i32) -> Result<()> {
+        self.submit(slot, PREAD, file, offset, flags)
+    }
+
+    fn submit(
+        &mut self,
+        index: usize,
+        opcode: u16,
+        file: &File,
+        offset: u64,
+        rw_flags: i32,
+    ) -> Result<()> {
         let slot = &mut self.slots[index];
         assert!(!slot.busy, "slot {index} is under way");
         *slot.iocb = Iocb {
@@ -129,6 +146,7 @@ impl Aio {
             buf: slot.buffer.as_mut_ptr() as u64,
             nbytes: slot.buffer.len() as u64,
             offset: offset as i64,
+            rw_flags,
             ..Iocb::default()
         };
         let pointer: *mut Iocb = &mut *slot.iocb;
@@ -296,24 +314,36 @@ impl Drop for Mapping {
 
 /// One write by io_uring: the bytes written, or a negated errno.
 pub fn uring_write(file: &File, data: &Buffer, offset: u64) -> Result<i32> {
+    uring_write_with(file, data, offset, 0)
+}
+
+/// The same, with `RWF_` flags.
+pub fn uring_write_with(file: &File, data: &Buffer, offset: u64, flags: i32) -> Result<i32> {
     let entry = io_uring::opcode::Write::new(
         io_uring::types::Fd(file.as_raw_fd()),
         data.as_ptr(),
         data.len() as u32,
     )
     .offset(offset)
+    .rw_flags(flags)
     .build();
     uring(&entry)
 }
 
 /// One read by io_uring: the bytes read, or a negated errno.
 pub fn uring_read(file: &File, data: &mut Buffer, offset: u64) -> Result<i32> {
+    uring_read_with(file, data, offset, 0)
+}
+
+/// The same, with `RWF_` flags.
+pub fn uring_read_with(file: &File, data: &mut Buffer, offset: u64, flags: i32) -> Result<i32> {
     let entry = io_uring::opcode::Read::new(
         io_uring::types::Fd(file.as_raw_fd()),
         data.as_mut_ptr(),
         data.len() as u32,
     )
     .offset(offset)
+    .rw_flags(flags)
     .build();
     uring(&entry)
 }
@@ -335,7 +365,7 @@ fn uring(entry: &io_uring::squeue::Entry) -> Result<i32> {
 
 /// The same, on this ring, which nothing else is on.
 fn uring_on(ring: &mut IoUring, entry: &io_uring::squeue::Entry) -> Result<i32> {
-    // SAFETY: both callers hold the buffer borrowed until this function returns, which it does
+    // SAFETY: all callers hold the buffer borrowed until this function returns, which it does
     // only after the entry has completed.
     unsafe { ring.submission().push(entry) }.map_err(|error| Error::other(error.to_string()))?;
     while ring.completion().is_empty() {
@@ -353,41 +383,35 @@ fn uring_on(ring: &mut IoUring, entry: &io_uring::squeue::Entry) -> Result<i32> 
         .ok_or_else(|| Error::other("no completion"))
 }
 
-/// One `preadv2`/`pwritev2` with `RWF_NOWAIT`.
+/// One `preadv2` with `RWF_NOWAIT`.
 pub fn pread_nowait(file: &File, data: &mut [u8], offset: u64) -> Result<usize> {
+    pread_with(file, data, offset, libc::RWF_NOWAIT)
+}
+
+/// The writing twin of [`pread_nowait`].
+pub fn pwrite_nowait(file: &File, data: &[u8], offset: u64) -> Result<usize> {
+    pwrite_with(file, data, offset, libc::RWF_NOWAIT)
+}
+
+/// One `preadv2` with `RWF_` flags.
+pub fn pread_with(file: &File, data: &mut [u8], offset: u64, flags: i32) -> Result<usize> {
     let vector = libc::iovec {
         iov_base: data.as_mut_ptr().cast(),
         iov_len: data.len(),
     };
     // SAFETY: one vector that spans exactly `data`, borrowed for the length of the call.
-    let code = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            &vector,
-            1,
-            offset as i64,
-            libc::RWF_NOWAIT,
-        )
-    };
+    let code = unsafe { libc::preadv2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
 
-/// The writing twin of [`pread_nowait`].
-pub fn pwrite_nowait(file: &File, data: &[u8], offset: u64) -> Result<usize> {
+/// The writing twin of [`pread_with`].
+pub fn pwrite_with(file: &File, data: &[u8], offset: u64, flags: i32) -> Result<usize> {
     let vector = libc::iovec {
         iov_base: data.as_ptr().cast_mut().cast(),
         iov_len: data.len(),
     };
     // SAFETY: one vector that spans exactly `data`, which the kernel only reads.
-    let code = unsafe {
-        libc::pwritev2(
-            file.as_raw_fd(),
-            &vector,
-            1,
-            offset as i64,
-            libc::RWF_NOWAIT,
-        )
-    };
+    let code = unsafe { libc::pwritev2(file.as_raw_fd(), &vector, 1, offset as i64, flags) };
     usize::try_from(code).map_err(|_| Error::last_os_error())
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the host asks of the guest.
 
-use crate::{CompareSpec, RaceSpec, SuiteSpec, TestSpec};
+use crate::{CompareSpec, LabSpec, RaceSpec, SuiteSpec, TestSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -49,6 +49,11 @@ pub enum Work {
     Race {
         /// The rows, in order.
         rows: Vec<RaceSpec>,
+    },
+    /// Run race specs, one after the other, each on a filesystem of its own.
+    Lab {
+        /// The specs, in order.
+        specs: Vec<LabSpec>,
     },
     /// Run guest tests.
     Test(TestSpec),

@@ -10,6 +10,7 @@
 
 mod compare;
 mod job;
+mod lab;
 mod race;
 pub mod splat;
 pub mod suite;
@@ -17,6 +18,7 @@ mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
 pub use job::{Driver, Job, Work};
+pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Small};
 pub use race::{RaceRow, RaceSpec, Story};
 pub use suite::{SuiteSpec, SuiteStatus, SuiteTest};
 pub use test::{TestSpec, Verdict};
@@ -28,7 +30,7 @@ pub const PORT: &str = "notblk.agent";
 
 /// Raised with every change that an older peer would misread. Host and agent are built from one
 /// tree, so a difference means that a stale initramfs was booted.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What the kernel prints, rate-limited, when the completion of a direct write finds dirty pages.
 pub const INVALIDATION_FAILURE: &str = "Page cache invalidation failure on direct I/O";
@@ -65,6 +67,8 @@ pub enum Event {
     },
     /// One row of the race's table is complete.
     Row(RaceRow),
+    /// The race lab has done with one spec.
+    Lab(Box<LabReport>),
     /// The differential test has ended.
     Compared(Box<CompareReport>),
     /// One guest test has ended.

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the kernel says of a thread of ours: whether it sleeps, how often it has, and in which function.
+
+use std::fs;
+
+/// A look at a thread, and at the worker that io_uring runs its requests with, if it has one.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Look {
+    /// All of them sleep.
+    pub asleep: bool,
+    /// How often they have gone to sleep or were put aside, in all. Two looks with one number: nothing ran between them.
+    pub switches: u64,
+}
+
+/// Looks at a thread of this process.
+pub fn look(tid: i32) -> Look {
+    let mut look = Look {
+        asleep: true,
+        switches: 0,
+    };
+    for task in with_workers(tid) {
+        // A thread that is gone sleeps well.
+        let status = read(task, "status");
+        let field = |name: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::trim)
+        };
+        look.asleep &= !field("State").is_some_and(|state| state.starts_with('R'));
+        for name in ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"] {
+            let count = field(name).and_then(|text| text.parse::<u64>().ok());
+            look.switches += count.unwrap_or(0);
+        }
+    }
+    look
+}
+
+/// Functions in which a task waits for what another one has, the most telling first. Those that wait for a semaphore or a mutex
+/// are the scheduler's, and stand in no stack: it begins with who wants the lock.
+const WAITS: [&str; 4] = [
+    "inode_dio_wait",
+    "folio_wait_writeback",
+    "folio_wait_bit_common",
+    "__folio_lock",
+];
+/// Functions that only go on to another one: the stack's first that is not among them is who waits.
+const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
+
+/// The function that says best what a thread waits for, and whether it is sure that another task must give it.
+pub fn waits_in(tid: i32) -> (String, bool) {
+    let stacks: Vec<String> = with_workers(tid)
+        .into_iter()
+        .map(|task| read(task, "stack"))
+        .collect();
+    said_of(&stacks)
+}
+
+fn said_of(stacks: &[String]) -> (String, bool) {
+    let is_in = |name: &str| {
+        stacks
+            .iter()
+            .any(|stack| functions(stack).any(|at| at == name))
+    };
+    if let Some(name) = WAITS.iter().find(|name| is_in(name)) {
+        return ((*name).to_owned(), true);
+    }
+    let mut tops = stacks.iter().filter_map(|stack| {
+        functions(stack).find(|at| !PASSAGES.iter().any(|passage| at.starts_with(passage)))
+    });
+    // The driver itself sleeps in locks alone; all else has a function of its own for it.
+    match tops.clone().find(|top| top.starts_with("_R")) {
+        Some(top) => (format!("a lock in {}", demangled(top)), true),
+        None => {
+            let top = tops.next();
+            (
+                top.unwrap_or("nothing that its stack tells").to_owned(),
+                false,
+            )
+        }
+    }
+}
+
+/// The module and the function of a Rust symbol that the compiler has mangled.
+fn demangled(symbol: &str) -> String {
+    // Identifiers are a length and as many letters; a disambiguator before one begins with `s` and ends with `_`.
+    let mut names: Vec<&str> = Vec::new();
+    let mut rest = symbol;
+    while let Some(at) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let digits: String = rest[at..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        let behind = &rest[at + digits.len()..];
+        let name = digits
+            .parse()
+            .ok()
+            .and_then(|length: usize| behind.trim_start_matches('_').get(..length))
+            .filter(|name| {
+                name.len() > 1 && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
+            });
+        match name {
+            Some(name) => {
+                names.push(name);
+                let from = behind.find(name).unwrap_or(0) + name.len();
+                rest = &behind[from..];
+            }
+            None => rest = behind,
+        }
+    }
+    let last = names.len().saturating_sub(2);
+    names[last..].join("::")
+}
+
+/// The functions of a stack as `/proc` has it, the innermost first.
+fn functions(stack: &str) -> impl Iterator<Item = &str> {
+    stack
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1)?.split('+').next())
+}
+
+/// The thread, and the workers of its io_uring.
+fn with_workers(tid: i32) -> Vec<i32> {
+    let worker = format!("iou-wrk-{tid}");
+    let mut tasks = vec![tid];
+    for entry in fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let Some(task) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if read(task, "comm").trim_end() == worker {
+            tasks.push(task);
+        }
+    }
+    tasks
+}
+
+fn read(tid: i32, what: &str) -> String {
+    fs::read_to_string(format!("/proc/self/task/{tid}/{what}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_read_from_the_inside() {
+        let stack = "[<0>] inode_dio_wait+0xd5/0x1f0\n[<0>] write_iter+0x1/0x2 [notblk]\n";
+        assert_eq!(
+            functions(stack).collect::<Vec<_>>(),
+            ["inode_dio_wait", "write_iter"]
+        );
+    }
+
+    #[test]
+    fn a_lock_is_named_by_who_wants_it() {
+        let stack = "[<0>] _RNvNtNtCsfiy7LCOZljz_4main2fs8buffered5write+0x1/0x2 [notblk]\n[<0>] vfs_write+0x1/0x2\n";
+        assert_eq!(
+            said_of(&[stack.into()]),
+            ("a lock in buffered::write".into(), true)
+        );
+        let stack = "[<0>] io_schedule+0x1/0x2\n[<0>] vfs_write+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("io_schedule".into(), false));
+        let stack = "[<0>] down_write+0x1/0x2\n[<0>] do_truncate+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("do_truncate".into(), false));
+        let stack = "[<0>] inode_dio_wait+0x1/0x2\n[<0>] x+0x1/0x2\n";
+        assert_eq!(said_of(&[stack.into()]), ("inode_dio_wait".into(), true));
+    }
+
+    #[test]
+    fn a_rust_symbol_is_shortened() {
+        assert_eq!(
+            demangled("_RNvNtNtCsfiy7LCOZljz_4main2fs8buffered5write"),
+            "buffered::write"
+        );
+        assert_eq!(
+            demangled("_RNvXNtNtCsfiy7LCOZljz_4main2fs8bufferedNtB4_6NotblkNtNtNtB6_3vfs4file10Operations10write_iter"),
+            "Operations::write_iter"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The race lab: a spec to run in the guest, and what came of it.
+
+use notblk_race::explore::Summary;
+use notblk_race::run::{ActorId, Failure, Run};
+use notblk_race::{Schedule, Spec};
+use serde::{Deserialize, Serialize};
+
+/// What to do with which spec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabSpec {
+    /// The spec.
+    pub spec: Spec,
+    /// The mount's options.
+    pub options: String,
+    /// What to do.
+    pub work: LabWork,
+}
+
+/// See [`LabSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabWork {
+    /// Run every order.
+    Explore {
+        /// Preemptions in an order at most.
+        preemptions: Option<u32>,
+        /// Orders at most.
+        runs: Option<u64>,
+        /// Seconds at most.
+        seconds: Option<u64>,
+        /// So many of the orders that fail are made small.
+        minimize: u32,
+    },
+    /// Run one order.
+    Replay {
+        /// Whose stages.
+        choices: Vec<ActorId>,
+        /// How often.
+        times: u32,
+        /// Record what the kernel does in the first one.
+        trace: bool,
+    },
+    /// Let everybody go at once, with nobody held.
+    Rate {
+        /// How often.
+        times: u64,
+        /// Seconds at most; 0 for no limit.
+        seconds: u64,
+    },
+}
+
+/// What came of a [`LabSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabReport {
+    /// `uname -r` of the guest.
+    pub kernel: String,
+    /// The mount's options.
+    pub options: String,
+    /// The outcome.
+    pub outcome: LabOutcome,
+    /// How long the orders took, in milliseconds of the guest's clock, without mkfs and fsck.
+    pub millis: u64,
+    /// What e2fsck said against the image afterwards.
+    pub fsck: Option<String>,
+}
+
+/// See [`LabReport`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabOutcome {
+    /// Of [`LabWork::Explore`].
+    Explored {
+        /// All orders.
+        summary: Summary,
+        /// The first of those that fail, each with what is left of it when nothing more can be taken away.
+        small: Vec<Small>,
+    },
+    /// Of [`LabWork::Replay`].
+    Replayed {
+        /// Each way that the order went, and how often.
+        ways: Vec<(Run, u32)>,
+        /// What the kernel did in the first.
+        trace: Vec<LabTrace>,
+    },
+    /// Of [`LabWork::Rate`].
+    Rated {
+        /// How often it was run.
+        times: u64,
+        /// How often something was not as it must be.
+        failed: u64,
+        /// Each failure, and how often it was found.
+        failures: Vec<(Failure, u64)>,
+    },
+}
+
+/// A failing order, made small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Small {
+    /// As it was found.
+    pub found: Schedule,
+    /// What is left of the spec.
+    pub spec: Spec,
+    /// What is left of the order.
+    pub schedule: Schedule,
+}
+
+/// One event of a recorded order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabTrace {
+    /// Nanoseconds of the kernel's trace clock.
+    pub time: u64,
+    /// Whose it is, as far as that is known.
+    pub actor: Option<ActorId>,
+    /// The task that the kernel was in.
+    pub task: String,
+    /// The event's name.
+    pub name: String,
+    /// Its fields, as the kernel prints them.
+    pub fields: String,
+}
