@@ -42,9 +42,10 @@
 //!    `xattr_sem` of ext4.
 //! 5. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
 //! 6. `SuperData::orphans`: the orphan list.
-//! 7. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
+//! 7. `SuperData::discards`: one at a time tells the device of free blocks.
+//! 8. `SuperData::space`: bitmaps, group descriptors, the free counts and the reservation windows. C: the group locks,
 //!    `s_rsv_window_lock`.
-//! 8. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
+//! 9. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
 
 #![forbid(unsafe_code)]
 

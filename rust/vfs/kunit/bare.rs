@@ -159,6 +159,8 @@ impl super_block::Operations for Bare {
         Ok(())
     }
 
+    fn set_options(_sb: &SuperBlock<Self>, (): &()) {}
+
     fn put_super(_sb: &SuperBlock<Self>) {
         SEEN.put_super.add(1, Relaxed);
     }
@@ -181,8 +183,9 @@ impl super_block::Operations for Bare {
         Err(EOPNOTSUPP)
     }
 
-    fn delete_inode(_inode: &Inode<Self>) {
+    fn delete_inode(_inode: &Inode<Self>) -> bool {
         SEEN.deleted.add(1, Relaxed);
+        true
     }
 
     fn forget_inode(_inode: &Inode<Self>) {
