@@ -24,7 +24,7 @@ use cpio::Archive;
 use notblk_protocol::suite::CONFIG;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "7-quota";
+const RECIPE: &str = "8-nbd";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -38,7 +38,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Modules that the guest must be able to load; what they depend on goes along.
-const MODULES: &[&str] = &["virtio_blk", "ext4", "loop", "quota_v2"];
+const MODULES: &[&str] = &["virtio_blk", "ext4", "loop", "nbd", "quota_v2"];
 
 /// Modules that older kernels ask modprobe for, which the guest lacks: loaded before the module that wants them, where
 /// the kernel has them.

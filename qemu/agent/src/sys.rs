@@ -6,6 +6,7 @@
 
 pub mod files;
 pub mod ioctl;
+pub mod nbd;
 
 use crate::buf::Buffer;
 use io_uring::IoUring;
