@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Error, Read, Result, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -199,8 +200,8 @@ fn serve(state: &Mutex<State>, mut requests: UnixStream) -> Result<()> {
                     state.discard(&discard)?;
                 }
             }
-            // To disconnect.
-            _ => return Ok(()),
+            // To disconnect: the kernel reads until there is nothing more to read.
+            _ => return requests.shutdown(Shutdown::Both),
         }
     }
 }
