@@ -13,7 +13,7 @@ use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
@@ -24,7 +24,6 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("discard/mount-option", option));
     tests.push(test("discard/slow-trim", slow_trim));
     tests.push(test("discard/slow-option", slow_option));
-    tests.push(test("discard/last-blocks", last_blocks));
     tests
 }
 
@@ -240,44 +239,5 @@ fn slow_option(env: &Env) -> Result<()> {
     wait_for_discard(&disk)?;
     goes_on(&disk)?;
     removing.recv_timeout(Duration::from_secs(60))??;
-    all_there(env, disk, mounted)
-}
-
-/// Who needs the very blocks that are being discarded waits for them.
-fn last_blocks(env: &Env) -> Result<()> {
-    // The C driver may say that there are none.
-    env.only(Driver::Notblk)?;
-    let disk = slow_disk()?;
-    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
-    // All that is free is one run in the midst of a file.
-    let filler = open_buffered("/mnt/filler")?;
-    let data = vec![1; 64 << 10];
-    let mut at = 0;
-    while let Ok(count @ 1..) = filler.write_at(&data, at) {
-        at += count as u64;
-    }
-    filler.sync_all()?;
-    let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
-    rustix::fs::fallocate(&filler, punch, 2 << 20, 1 << 20)?;
-    disk.hold();
-    // Not the few blocks that are left elsewhere.
-    let hole = Trim {
-        least: 512 << 10,
-        ..ALL
-    };
-    let trimming = begin(move || Ok(trim(&File::open(MNT)?, hole)?));
-    wait_for_discard(&disk)?;
-    let allocating = begin(allocates);
-    let early = allocating.recv_timeout(Duration::from_millis(500));
-    let hit = disk.was_overwritten();
-    disk.release()?;
-    ensure!(
-        matches!(early, Err(RecvTimeoutError::Timeout)),
-        "it did not wait: {early:?}"
-    );
-    ensure!(!hit, "blocks are written that are being discarded");
-    allocating.recv_timeout(Duration::from_secs(60))??;
-    trimming.recv_timeout(Duration::from_secs(60))??;
-    drop(filler);
     all_there(env, disk, mounted)
 }
