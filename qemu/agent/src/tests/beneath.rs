@@ -89,7 +89,11 @@ fn name_taken(env: &Env, count: u32, command: &str) -> Result<()> {
     let exists = libc::EEXIST;
     let inodes = rustix::fs::statvfs(MNT)?.f_ffree;
     fails(
-        OpenOptions::new().write(true).create(true).open(&gone),
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&gone),
         exists,
         "create",
     )?;
