@@ -310,7 +310,38 @@ pub fn find_room(
     Ok(None)
 }
 
-/// Puts a new entry into a place that [`find_room`] found for a name of this length.
+/// What a block has for a new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// A place.
+    Free(Slot),
+    /// None.
+    Full,
+    /// The name itself.
+    Taken,
+}
+
+/// As [`find_room`], in a block that may have the name already: all of it is looked at.
+pub fn room_for(
+    b: &(impl Block + ?Sized),
+    layout: &DirLayout,
+    name: &[u8],
+) -> Result<Room, Corrupt> {
+    check_name_len(name.len())?;
+    let mut room = Room::Full;
+    for entry in entries(b, layout) {
+        let host = entry?;
+        if host.inode != 0 && has_name(b, &host, name)? {
+            return Ok(Room::Taken);
+        }
+        if room == Room::Full && host.rec_len.saturating_sub(host.used()) >= rec_len(name.len()) {
+            room = Room::Free(Slot { host });
+        }
+    }
+    Ok(room)
+}
+
+/// Puts a new entry into a place that [`find_room`] or [`room_for`] found for a name of this length.
 pub fn fill_slot(
     b: &mut (impl BlockMut + ?Sized),
     layout: &DirLayout,

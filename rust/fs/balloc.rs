@@ -2,10 +2,11 @@
 
 //! Allocating and freeing blocks. C: `fs/ext2/balloc.c`.
 //!
-//! `SuperData::space` is held throughout: one allocation at a time.
+//! `SuperData::space` is held throughout: one allocation at a time. Free blocks that the device is being told of
+//! ([`Space::discarding`]) are nobody's meanwhile.
 
 use super::{
-    discard,
+    discard::Turn,
     error::{self, At, OrReport},
     group,
     limits::available,
@@ -57,15 +58,49 @@ pub(super) fn allocate(
     transaction: &Transaction<'_>,
     goal: u32,
     want: u32,
-    owner: Option<&mut Owner<'_>>,
+    mut owner: Option<&mut Owner<'_>>,
 ) -> Result<Run> {
     let sb = transaction.sb();
     let data = sb.data();
-    let geo = &data.geo;
     record::emergency_state(sb)?;
-    let mut space = data.space.lock();
+    let mut turn = None;
+    loop {
+        let mut space = data.space.lock();
+        let found = search(transaction, &mut space, goal, want, owner.as_deref_mut())?;
+        if let Some(run) = found {
+            return Ok(run);
+        }
+        if space.discarding.is_none() || turn.is_some() {
+            // The counts promised blocks that the bitmaps do not have.
+            if space.free_blocks != 0 {
+                error::report(
+                    sb,
+                    fmt!(
+                        "{} blocks should be free, but no bitmap has one",
+                        space.free_blocks
+                    ),
+                );
+            }
+            return Err(ENOSPC);
+        }
+        // The device has the rest, for a while.
+        drop(space);
+        turn = Some(Turn::take(sb));
+    }
+}
+
+/// Looks for a run everywhere, and takes it. `None` where no bitmap has one to be had now.
+fn search(
+    transaction: &Transaction<'_>,
+    space: &mut Space,
+    goal: u32,
+    want: u32,
+    owner: Option<&mut Owner<'_>>,
+) -> Result<Option<Run>> {
+    let sb = transaction.sb();
+    let geo = &sb.data().geo;
     let want = want.max(1);
-    let available = available(sb, &space, want);
+    let available = available(sb, space, want);
     if available == 0 {
         return Err(ENOSPC);
     }
@@ -94,22 +129,15 @@ pub(super) fn allocate(
         for n in 0..=rounds {
             let group = wrap(first_group, n, groups);
             let from = if n == 0 { goal_bit } else { 0 };
-            if let Some(run) = in_group(transaction, &mut space, group, from, search)? {
+            if let Some(run) = in_group(transaction, space, group, from, search)? {
                 if let Some(owner) = owner {
                     space.windows.advance(owner, run, geo.blocks_count());
                 }
-                return Ok(run);
+                return Ok(Some(run));
             }
         }
     }
-    // The counts promised blocks that the bitmaps do not have.
-    Err(match space.free_blocks {
-        0 => ENOSPC,
-        n => {
-            error::report(sb, fmt!("{n} blocks should be free, but no bitmap has one"));
-            ENOSPC
-        }
-    })
+    Ok(None)
 }
 
 /// How many blocks a write of `want` may count on, those for its indirect blocks aside: so that one that comes to the end of the
@@ -197,6 +225,16 @@ fn find(
         };
         let block = first.saturating_add(bit);
         let mut end = bits.min(bit.saturating_add(search.want.max(search.room)));
+        if let Some(busy) = space.discarding {
+            let behind = busy.start.saturating_add(busy.count);
+            if (busy.start..behind).contains(&block) {
+                from = behind.saturating_sub(first);
+                continue;
+            }
+            if block < busy.start {
+                end = end.min(busy.start.saturating_sub(first));
+            }
+        }
         if let Some(Heed(ino)) = search.windows {
             let open = space.windows.skip(block, ino);
             if open != block {
@@ -274,26 +312,29 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
     let geo = &data.geo;
     data.check_blocks(run.start, run.count)
         .or_report(sb, At::Freeing(run.start))?;
-    let mut space = data.space.lock();
+    let turn = Turn::for_freed(sb);
     while run.count > 0 {
         let (group, bit) = geo
             .block_group(run.start)
             .or_report(sb, At::Freeing(run.start))?;
         let count = run.count.min(geo.group_blocks(group).saturating_sub(bit));
+        let mut space = data.space.lock();
         let desc = group::open(sb, group)?;
+        let freed = Run {
+            start: run.start,
+            count,
+        };
         let buffer = read_bitmap(sb, group, desc.get())?;
         let desc = desc.write(transaction);
         let mut access = transaction.write(buffer);
         bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
         access.dirty();
         change_free(desc, &mut space, i64::from(count));
-        discard::freed(
-            sb,
-            Run {
-                start: run.start,
-                count,
-            },
-        );
+        if let Some(turn) = &turn {
+            space.discarding = Some(freed);
+            drop(space);
+            turn.freed(freed);
+        }
         run = Run {
             start: run.start.saturating_add(count),
             count: run.count.saturating_sub(count),

@@ -200,7 +200,8 @@ fn set_size(inode: &Locked<Exclusive>, size: u64, owner: Owner) -> Result {
             }
             truncate::free_from(&transaction, file, size);
             if file.nlink() != 0 {
-                orphan::remove(&transaction, file);
+                // Left on the list it is shortened once more, by the next mount.
+                let _ = orphan::remove(&transaction, file);
             }
         }
     }

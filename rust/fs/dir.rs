@@ -15,7 +15,7 @@ use crate::{
     format::{
         block::BlockMut,
         corrupt::Corrupt,
-        dir::{self, DirLayout, Found},
+        dir::{self, DirLayout, Found, Room},
         inode::FL_INDEX,
     },
     vfs::{
@@ -119,7 +119,8 @@ pub(super) struct NewEntry<'a> {
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `EUCLEAN`, `EIO`; the directory has the entries that it had.
+/// `EEXIST` where the block that the entry would go to has the name, which the caller did not find; `ENOSPC`, `EUCLEAN`, `EIO`;
+/// the directory has the entries that it had.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     dir: &Locked<Exclusive>,
@@ -180,7 +181,11 @@ fn add_to_list(
 /// A block that has no room for a name of this length is taken to be full.
 const SMALL_NAME: usize = 16;
 
-/// Adds an entry to one block, or answers that there is no room.
+/// Adds an entry to one block, or answers that there is no room. C: `add_dirent_to_buf`.
+///
+/// # Errors
+///
+/// `EEXIST` where the block has the name; `EUCLEAN`, `EIO`.
 pub(super) fn add_to(
     transaction: &Transaction<'_>,
     dir: &Locked<Exclusive>,
@@ -191,8 +196,11 @@ pub(super) fn add_to(
     let at = At::Dir(dir.ino(), lblk);
     let layout = layout(sb);
     let buffer = read_block(dir, lblk)?;
-    let Some(slot) = dir::find_room(&buffer, &layout, new.name.len()).or_report(sb, at)? else {
-        return Ok(false);
+    let slot = match dir::room_for(&buffer, &layout, new.name).or_report(sb, at)? {
+        Room::Free(slot) => slot,
+        Room::Full => return Ok(false),
+        // The disk is not what the caches say.
+        Room::Taken => return Err(EEXIST),
     };
     let mut access = transaction.write(buffer);
     dir::fill_slot(

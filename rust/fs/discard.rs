@@ -12,7 +12,7 @@ use crate::{
     format::bitmap,
     vfs::{discard::is_interrupted, errno::EOPNOTSUPP, ioctl::TrimRange},
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::MutexGuard};
 
 /// Discards what is free in a range of the device, except in runs that are too short; answers how many bytes those were.
 ///
@@ -71,54 +71,96 @@ pub(super) fn trim(sb: &SuperBlock, range: TrimRange) -> Result<u64> {
 /// Discards the free runs of a group that begin at bits `first..stop` and have at least `shortest` blocks; answers how many
 /// blocks they have. C: `ext4_try_to_trim_range`.
 ///
-/// Nobody allocates meanwhile.
+/// Others allocate meanwhile, but not from the run that the device is being told of.
 fn trim_group(sb: &SuperBlock, group: u32, first: u32, stop: u32, shortest: u32) -> Result<u64> {
-    let data = sb.data();
-    let geo = &data.geo;
-    let at = At::BlockBitmap(group);
-    let _space = data.space.lock();
-    let desc = group::read(sb, group)?;
-    if u32::from(desc.free_blocks_count.get()) < shortest {
-        return Ok(0);
-    }
-    let buffer = balloc::read_bitmap(sb, group, &desc)?;
-    let bits = geo.group_blocks(group);
     let mut trimmed: u64 = 0;
     let mut from = first;
-    while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop).or_report(sb, at)? {
-        let count = bitmap::zero_run(&buffer, bit, bits).or_report(sb, at)?;
-        if count >= shortest {
-            let start = geo.group_first_block(group).saturating_add(bit);
-            data.check_blocks(start, count).or_report(sb, at)?;
-            match sb.discard(start, count) {
-                Ok(()) => {}
-                Err(e) if e == EOPNOTSUPP => {}
-                // What has been done is told, as ext4 does.
-                Err(_) => break,
-            }
-            trimmed = trimmed.saturating_add(u64::from(count));
-        }
-        from = bit.saturating_add(count).saturating_add(1);
-        if is_interrupted() {
+    while from < stop && !is_interrupted() {
+        let turn = Turn::take(sb);
+        let Some((bit, count)) = next_free(sb, group, from, stop, shortest)? else {
             break;
+        };
+        let start = sb.data().geo.group_first_block(group).saturating_add(bit);
+        match turn.discard(Run { start, count }) {
+            Ok(()) => {}
+            Err(e) if e == EOPNOTSUPP => {}
+            // What has been done is told, as ext4 does.
+            Err(_) => break,
         }
+        trimmed = trimmed.saturating_add(u64::from(count));
+        from = bit.saturating_add(count).saturating_add(1);
     }
     Ok(trimmed)
 }
 
-/// Blocks have just been freed, and `SuperData::space` is held still, so that nobody has them yet.
-pub(super) fn freed(sb: &SuperBlock, run: Run) {
-    if !sb.data().options.discards() {
-        return;
+/// The next free run that [`trim_group`] wants: its first bit, and how many. The allocator leaves it alone from now on.
+fn next_free(
+    sb: &SuperBlock,
+    group: u32,
+    mut from: u32,
+    stop: u32,
+    shortest: u32,
+) -> Result<Option<(u32, u32)>> {
+    let geo = &sb.data().geo;
+    let at = At::BlockBitmap(group);
+    let mut space = sb.data().space.lock();
+    let desc = group::read(sb, group)?;
+    if u32::from(desc.free_blocks_count.get()) < shortest {
+        return Ok(None);
     }
-    match sb.discard(run.start, run.count) {
-        Ok(()) => {}
-        Err(e) if e == EOPNOTSUPP => {}
-        Err(e) => pr_warn!(
-            "({}): blocks {}+{} not discarded: {e:?}\n",
-            sb.id(),
-            run.start,
-            run.count
-        ),
+    let buffer = balloc::read_bitmap(sb, group, &desc)?;
+    let bits = geo.group_blocks(group);
+    while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop).or_report(sb, at)? {
+        let count = bitmap::zero_run(&buffer, bit, bits).or_report(sb, at)?;
+        if count >= shortest {
+            let start = geo.group_first_block(group).saturating_add(bit);
+            sb.data().check_blocks(start, count).or_report(sb, at)?;
+            space.discarding = Some(Run { start, count });
+            return Ok(Some((bit, count)));
+        }
+        from = bit.saturating_add(count).saturating_add(1);
+    }
+    Ok(None)
+}
+
+/// Who tells the device of free blocks: one at a time, and without `SuperData::space`, for it takes long.
+pub(super) struct Turn<'sb> {
+    sb: &'sb SuperBlock,
+    _held: MutexGuard<'sb, ()>,
+}
+
+impl<'sb> Turn<'sb> {
+    /// Waits for it. `SuperData::space` is not held.
+    pub(super) fn take(sb: &'sb SuperBlock) -> Self {
+        Self {
+            sb,
+            _held: sb.data().discards.lock(),
+        }
+    }
+
+    /// The same where blocks are to be discarded as they become free.
+    pub(super) fn for_freed(sb: &'sb SuperBlock) -> Option<Self> {
+        sb.data().options.discards().then(|| Self::take(sb))
+    }
+
+    /// Blocks have been freed, and `Space::discarding` has been set to them in the same go.
+    pub(super) fn freed(&self, run: Run) {
+        match self.discard(run) {
+            Ok(()) => {}
+            Err(e) if e == EOPNOTSUPP => {}
+            Err(e) => pr_warn!(
+                "({}): blocks {}+{} not discarded: {e:?}\n",
+                self.sb.id(),
+                run.start,
+                run.count
+            ),
+        }
+    }
+
+    /// Discards what `Space::discarding` is, and lets others have it again.
+    fn discard(&self, run: Run) -> Result {
+        let done = self.sb.discard(run.start, run.count);
+        self.sb.data().space.lock().discarding = None;
+        done
     }
 }

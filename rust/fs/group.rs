@@ -32,6 +32,7 @@ pub(super) fn read_all(
         free_inodes: 0,
         last_dir_group: 0,
         windows: Windows::new(),
+        discarding: None,
     };
     let refuse = |group: u32, corrupt| {
         pr_err!("({}): cannot mount: group {group}: {corrupt}\n", sb.id());

@@ -353,15 +353,25 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
 
 /// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.
 pub(super) fn put_dtime(transaction: &Transaction<'_>, ino: u32, dtime: u32) -> Result {
-    let sb = transaction.sb();
-    let (table, off) = buffer(sb, u64::from(ino))?;
+    let (table, off) = buffer(transaction.sb(), u64::from(ino))?;
+    put_dtime_at(transaction, table, off, ino, dtime)
+}
+
+/// The same in the inode's [`buffer`], which is `table`: nothing is read.
+pub(super) fn put_dtime_at<'sb>(
+    transaction: &Transaction<'sb>,
+    table: Buffer<'sb>,
+    off: usize,
+    ino: u32,
+    dtime: u32,
+) -> Result {
     let mut access = transaction.write(table);
     access
         .put(
             off.saturating_add(offset_of!(RawInode, dtime)),
             &U32::new(dtime),
         )
-        .or_report(sb, At::Inode(u64::from(ino)))?;
+        .or_report(transaction.sb(), At::Inode(u64::from(ino)))?;
     access.dirty();
     Ok(())
 }
@@ -495,8 +505,9 @@ fn write_extra(
     block.put(at, &extra)
 }
 
-/// An inode without links and users: frees its blocks and records when. The pages are gone already.
-pub(super) fn delete(inode: &Inode) {
+/// An inode without links and users: frees its blocks and records when. The pages are gone already. Answers whether its number
+/// may be freed: not while the orphan list leads through it.
+pub(super) fn delete(inode: &Inode) -> bool {
     let sb = inode.sb();
     let transaction = Transaction::start(sb);
     if is_mapped(inode) && inode.sectors() != 0 {
@@ -512,12 +523,20 @@ pub(super) fn delete(inode: &Inode) {
         }
     }
     xattr::release_block(&transaction, inode);
-    orphan::remove(&transaction, inode);
-    if let Err(e) = write(inode).and_then(|_| put_deletion_time(&transaction, inode)) {
+    let off_list = orphan::remove(&transaction, inode).is_ok();
+    let written = write(inode).and_then(|_| {
+        if off_list {
+            put_deletion_time(&transaction, inode)
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(e) = written {
         pr_err!(
             "({}): inode {}: deletion not recorded: {e:?}\n",
             sb.id(),
             inode.ino()
         );
     }
+    off_list
 }

@@ -131,8 +131,8 @@ impl vfs::dir::Operations for Notblk {
         dir::add(&transaction, dir, name, inode.ino(), file_type)
             .inspect_err(|_| inode.dec_link())?;
         if inode.nlink() == 1 {
-            // Made by O_TMPFILE: its first name.
-            orphan::remove(&transaction, inode);
+            // Made by O_TMPFILE: its first name. Left on the list it is shortened to the size that it has, by the next mount.
+            let _ = orphan::remove(&transaction, inode);
         }
         inode::set_new_entry(inode);
         inode.touch_ctime();

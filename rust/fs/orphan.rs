@@ -113,23 +113,35 @@ pub(super) fn add_or_tell(transaction: &Transaction<'_>, inode: &Inode) {
 }
 
 /// Takes an inode off the list, if it is there; its `i_dtime` is 0 then. C: `ext4_orphan_del`.
-pub(super) fn remove(transaction: &Transaction<'_>, inode: &Inode) {
+///
+/// # Errors
+///
+/// `EIO`, `EUCLEAN`, reported: it is on the list as before, on disk and in memory. For an inode with links that is harmless; one
+/// without must keep its number, for the list leads through it.
+pub(super) fn remove(transaction: &Transaction<'_>, inode: &Inode) -> Result {
     let sb = inode.sb();
-    let Ok(ino) = u32::try_from(inode.ino()) else {
-        return;
-    };
+    let ino = u32::try_from(inode.ino()).map_err(|_| EUCLEAN)?;
     let mut orphans = sb.data().orphans.lock();
-    let Some(was) = orphans.take(ino) else {
-        return;
+    let Some(was) = orphans.all.get(&ino).copied() else {
+        return Ok(());
     };
-    let unlinked = if was.previous == 0 {
-        super_block::set_last_orphan(sb, was.next)
-    } else {
-        inode::put_dtime(transaction, was.previous, was.next)
-    };
-    if let Err(e) = unlinked.and_then(|()| inode::put_dtime(transaction, ino, 0)) {
+    unchain(transaction, ino, was).inspect_err(|e| {
         error::report(sb, fmt!("inode {ino}: left on the orphan list: {e:?}"));
+    })?;
+    orphans.take(ino);
+    Ok(())
+}
+
+/// The part of [`remove`] that is about the disk.
+fn unchain(transaction: &Transaction<'_>, ino: u32, was: Neighbours) -> Result {
+    // Read first: once the list leads past the inode, nothing may fail.
+    let (own, off) = inode::buffer(transaction.sb(), u64::from(ino))?;
+    if was.previous == 0 {
+        super_block::set_last_orphan(transaction.sb(), was.next)?;
+    } else {
+        inode::put_dtime(transaction, was.previous, was.next)?;
     }
+    inode::put_dtime_at(transaction, own, off, ino, 0)
 }
 
 /// Deals with what a crash has left on the list, when a filesystem becomes writable. Nothing of a list that is damaged
@@ -190,7 +202,7 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
             }
             let lock = orphan.lock();
             let cut = buffered::cut(&lock);
-            remove(&Transaction::start(sb), &orphan);
+            remove(&Transaction::start(sb), &orphan)?;
             cut?;
             truncated = truncated.saturating_add(1);
         }

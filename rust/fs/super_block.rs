@@ -3,6 +3,7 @@
 //! Mounting and the superblock. C: `fs/ext2/super.c`.
 
 use super::{
+    balloc::Run,
     counters::Counters,
     error::{At, OrReport},
     freeze, group, inode, limits,
@@ -71,6 +72,9 @@ pub(crate) struct SuperData {
     /// Protects which blocks of attributes may be shared, and how many inodes refer to each.
     #[pin]
     pub(super) sharing: Mutex<xattr::Sharing>,
+    /// Held by the one who tells the device of free blocks, while it does. See [`Space::discarding`].
+    #[pin]
+    pub(super) discards: Mutex<()>,
     /// Protects the orphan list: the numbers here, `s_last_orphan`, `i_dtime` of the inodes on it.
     #[pin]
     pub(super) orphans: Mutex<Orphans>,
@@ -116,6 +120,8 @@ pub(crate) struct Space {
     pub(super) last_dir_group: u32,
     /// Free blocks that are kept for somebody.
     pub(super) windows: Windows,
+    /// Free blocks that the device is being told of: nobody may have them meanwhile. `SuperData::discards` is held as long.
+    pub(super) discarding: Option<Run>,
 }
 
 impl SuperData {
@@ -238,6 +244,7 @@ impl super_block::Operations for Notblk {
                 options: Live::new(&options),
                 space <- new_mutex!(space, "notblk::space"),
                 sharing <- new_mutex!(sharing, "notblk::sharing"),
+                discards <- new_mutex!((), "notblk::discards"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
                 counters <- dir.read_only_file(c"counters", Counters::new()),
                 gate <- dir.read_write_file(c"hold", Gate::new(sb.id(), sb.dev())),
@@ -313,13 +320,17 @@ impl super_block::Operations for Notblk {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    fn set_options(sb: &SuperBlock, options: &Options) {
+        let data = sb.data();
         let mut options = options.clone();
         if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
             options.discard = false;
         }
         data.options.set(&options);
         data.limits.set(&options.limits);
-        Ok(())
     }
 
     fn put_super(sb: &SuperBlock) {
@@ -420,11 +431,8 @@ impl super_block::Operations for Notblk {
         inode::take_new_entry(inode)
     }
 
-    fn delete_inode(inode: &Inode) {
-        if shutdown::is_down(inode.sb()) {
-            return;
-        }
-        inode::delete(inode);
+    fn delete_inode(inode: &Inode) -> bool {
+        !shutdown::is_down(inode.sb()) && inode::delete(inode)
     }
 
     fn forget_inode(inode: &Inode) {

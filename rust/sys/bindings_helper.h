@@ -37,6 +37,7 @@
 /* Constants that are macros with casts, which bindgen cannot evaluate, or that clash with names in core. */
 const gfp_t NOTBLK_GFP_KERNEL = GFP_KERNEL;
 const unsigned long NOTBLK_SB_RDONLY = SB_RDONLY;
+const unsigned long NOTBLK_SB_FORCE = SB_FORCE;
 const unsigned long NOTBLK_SB_POSIXACL = SB_POSIXACL;
 const unsigned int NOTBLK_SB_I_CGROUPWB = SB_I_CGROUPWB;
 const unsigned int NOTBLK_SB_I_VERSION = SB_I_VERSION;

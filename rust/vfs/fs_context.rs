@@ -166,6 +166,8 @@ impl<T: FileSystem> Table<T> {
             let sb = unsafe { SuperBlock::<T>::from_raw(raw) };
             // SAFETY: valid; only read.
             let (flags, mask) = unsafe { ((*fc).sb_flags as usize, (*fc).sb_flags_mask as usize) };
+            // SAFETY: C holds the context exclusively.
+            let options = unsafe { Self::options(fc) };
             let ro = bindings::NOTBLK_SB_RDONLY;
             let was_ro = sb.is_read_only();
             let want_ro = if mask & ro != 0 {
@@ -173,39 +175,71 @@ impl<T: FileSystem> Table<T> {
             } else {
                 was_ro
             };
-            let turns_ro = want_ro && !was_ro;
-            if turns_ro {
-                // Shut down too it answers EROFS, as ext4; before anything is touched.
-                T::emergency_state(sb).map_err(|_| EROFS)?;
-                sb.quotas_suspend()?;
-            }
-            let synced = if turns_ro {
-                // Everything dirty goes out before the filesystem turns read-only.
-                // SAFETY: s_umount is held.
-                to_result(unsafe { bindings::sync_filesystem(raw) })
-            } else {
-                Ok(())
-            };
-            // SAFETY: C holds the context exclusively.
-            let options = unsafe { Self::options(fc) };
-            let changed = synced.and_then(|()| T::reconfigure(sb, options, want_ro));
-            if changed.is_err() && turns_ro {
-                // Stays as it was.
-                quota::Table::turn_on(sb)?;
-            }
-            changed?;
-            if was_ro && !want_ro {
-                // VFS does it afterwards, and the quota files are to be written.
-                sb.set_read_only(false);
-                if let Err(e) = quota::Table::turn_on(sb) {
-                    // Read-only once more: the superblock says so too.
-                    let undone = T::reconfigure(sb, options, true);
-                    sb.set_read_only(true);
-                    return Err(undone.err().unwrap_or(e));
+            match (was_ro, want_ro) {
+                (false, true) => {
+                    let forced = flags & bindings::NOTBLK_SB_FORCE != 0;
+                    // SAFETY: C's contract for this callback: `s_umount` is held.
+                    unsafe { Self::turn_read_only(sb, options, forced) }?;
+                    T::set_options(sb, options);
                 }
-                T::recover(sb);
+                (true, false) => Self::turn_writable(sb, options)?,
+                _ => {
+                    T::reconfigure(sb, options, want_ro)?;
+                    T::set_options(sb, options);
+                }
             }
             Ok(0)
         })
+    }
+
+    /// Before VFS sets `SB_RDONLY`: all that is dirty goes out, usage of quotas first.
+    ///
+    /// # Errors
+    ///
+    /// `EROFS` in an emergency; those of writing. It can be written to as before, unless it is `forced`: then VFS makes it
+    /// read-only all the same.
+    ///
+    /// # Safety
+    ///
+    /// `s_umount` of `sb` is held exclusively.
+    unsafe fn turn_read_only(sb: &SuperBlock<T>, options: &T::Options, forced: bool) -> Result {
+        // Shut down too it answers EROFS, as ext4; before anything is touched.
+        T::emergency_state(sb).map_err(|_| EROFS)?;
+        let changed = sb
+            .quotas_suspend()
+            // SAFETY: valid by invariant, and s_umount is held.
+            .and_then(|()| to_result(unsafe { bindings::sync_filesystem(sb.as_raw()) }))
+            .and_then(|()| T::reconfigure(sb, options, true));
+        if changed.is_err() && !forced {
+            // Stays as it was. What failed first is the news.
+            if let Err(e) = quota::Table::turn_on(sb) {
+                pr_err!("({}): quotas stay off: {e:?}\n", sb.id());
+            }
+        }
+        changed
+    }
+
+    /// Before VFS clears `SB_RDONLY`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the filesystem, and of turning quotas on: it is read-only, with the options that it had.
+    fn turn_writable(sb: &SuperBlock<T>, options: &T::Options) -> Result {
+        let old = T::options(sb);
+        T::reconfigure(sb, options, false)?;
+        // What quotas are turned on by.
+        T::set_options(sb, options);
+        // VFS does it afterwards, and the quota files are to be written.
+        sb.set_read_only(false);
+        quota::Table::turn_on(sb).inspect_err(|_| {
+            T::set_options(sb, &old);
+            // Read-only once more: the superblock says so too.
+            if let Err(e) = T::reconfigure(sb, &old, true) {
+                pr_err!("({}): left as if in use: {e:?}\n", sb.id());
+            }
+            sb.set_read_only(true);
+        })?;
+        T::recover(sb);
+        Ok(())
     }
 }

@@ -713,6 +713,7 @@ impl<T: FileSystem> Slot<T> {
         // SAFETY: what C asks of every evict_inode.
         unsafe { bindings::truncate_inode_pages_final(&raw mut (*raw).i_data) };
         let freeze = delete.then(|| IntWrite::start(inode.sb()));
+        let mut gone = false;
         if delete {
             if let Err(e) = inode.quota_initialize() {
                 // As C: what it has stays charged, and e2fsck finds it.
@@ -722,8 +723,10 @@ impl<T: FileSystem> Slot<T> {
                     inode.ino()
                 );
             }
-            T::delete_inode(inode);
-            inode.quota_release_inode();
+            gone = T::delete_inode(inode);
+            if gone {
+                inode.quota_release_inode();
+            }
         } else if let Err(e) = inode.sync_metadata_buffers() {
             pr_err!(
                 "({}): inode {}: metadata lost at eviction: {e:?}\n",
@@ -738,7 +741,7 @@ impl<T: FileSystem> Slot<T> {
             bindings::mmb_invalidate(inode.metadata_bhs());
             bindings::clear_inode(raw);
         }
-        if delete {
+        if gone {
             T::free_ino(inode.sb(), inode.ino(), inode.is_dir());
         }
         drop(freeze);

@@ -102,13 +102,13 @@ impl<'a, T: FileSystem> File<'a, T> {
         self.0
     }
 
-    /// Makes the file as long as `end` bytes, if it is shorter, and dates it.
+    /// Makes the file as long as `end` bytes, if it is shorter. Otherwise the inode stays as it is: it is dated when quotas are
+    /// turned off.
     pub(crate) fn written(&self, end: u64) {
         if end > self.0.size() {
             self.0.set_size_raw(end);
+            self.0.mark_dirty();
         }
-        self.0.touch_mctime();
-        self.0.mark_dirty();
     }
 }
 

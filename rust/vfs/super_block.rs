@@ -96,7 +96,14 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Remount. Everything dirty has been written; `s_umount` is held exclusively. C: `reconfigure`.
+    /// Puts options in place, for a filesystem that is mounted: those of a remount that is about to succeed, or those that were
+    /// there before one that failed. `s_umount` is held exclusively.
+    fn set_options(sb: &SuperBlock<Self>, options: &<Self as FileSystem>::Options)
+    where
+        Self: FileSystem;
+
+    /// Remount, up to [`Self::set_options`]. Everything dirty has been written; `s_umount` is held exclusively. C:
+    /// `reconfigure`.
     fn reconfigure(
         sb: &SuperBlock<Self>,
         options: &<Self as FileSystem>::Options,
@@ -174,9 +181,9 @@ pub(crate) trait Operations: Sized {
         false
     }
 
-    /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion.
-    /// C: the first half of `evict_inode`.
-    fn delete_inode(inode: &Inode<Self>)
+    /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion. Answers whether
+    /// its number is to be freed too. C: the first half of `evict_inode`.
+    fn delete_inode(inode: &Inode<Self>) -> bool
     where
         Self: FileSystem;
 

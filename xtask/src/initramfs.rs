@@ -24,7 +24,7 @@ use cpio::Archive;
 use notblk_protocol::suite::CONFIG;
 
 /// Part of the cache's key: to be raised when the way it is made changes.
-const RECIPE: &str = "8-device-mapper";
+const RECIPE: &str = "9-device-mapper-nbd";
 /// What a cached archive may take.
 const SPACE: u64 = 100_000_000;
 
@@ -42,6 +42,7 @@ const MODULES: &[&str] = &[
     "virtio_blk",
     "ext4",
     "loop",
+    "nbd",
     "quota_v2",
     "dm_zero",
     "dm_flakey",

@@ -7,6 +7,7 @@
 pub mod dm;
 pub mod files;
 pub mod ioctl;
+pub mod nbd;
 
 use crate::buf::Buffer;
 use io_uring::IoUring;

@@ -160,6 +160,8 @@ impl super_block::Operations for Bare {
         Ok(())
     }
 
+    fn set_options(_sb: &SuperBlock<Self>, (): &()) {}
+
     fn put_super(_sb: &SuperBlock<Self>) {
         SEEN.put_super.add(1, Relaxed);
     }
@@ -182,8 +184,9 @@ impl super_block::Operations for Bare {
         Err(EOPNOTSUPP)
     }
 
-    fn delete_inode(_inode: &Inode<Self>) {
+    fn delete_inode(_inode: &Inode<Self>) -> bool {
         SEEN.deleted.add(1, Relaxed);
+        true
     }
 
     fn forget_inode(_inode: &Inode<Self>) {

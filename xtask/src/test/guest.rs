@@ -19,6 +19,11 @@ use super::report::Report;
 /// What one boot may take in all.
 const LIMIT: Duration = Duration::from_secs(3600);
 
+/// How the names of tests begin that the guest must not survive, and what the kernel says then, of whichever driver.
+const PANICS: &str = "panic/";
+const PANIC: &str = "Kernel panic - not syncing: ";
+const REASONS: &[&str] = &["errors=panic", "panic forced after error"];
+
 /// What an operation of fsx may take, on a kernel that nothing watches.
 const FSX_OPERATION: Duration = Duration::from_millis(30);
 
@@ -60,7 +65,14 @@ pub fn run(
     how: How,
     report: &mut Report,
 ) -> Result<()> {
-    let mut left: VecDeque<String> = tests.iter().cloned().collect();
+    let (deadly, others): (VecDeque<String>, VecDeque<String>) = tests
+        .iter()
+        .cloned()
+        .partition(|name| name.starts_with(PANICS));
+    for name in deadly {
+        panics(ctx, guest, name, how, report)?;
+    }
+    let mut left = others;
     while !left.is_empty() {
         boot(ctx, guest, &mut left, how, report)?;
         if report.gives_up && report.boot.is_none() && !left.is_empty() {
@@ -71,6 +83,45 @@ pub fn run(
             return Err(Exit::host(line).into());
         }
     }
+    Ok(())
+}
+
+/// One boot for a test that must end in a panic. A test that fails says why, and then nothing has died.
+fn panics(ctx: &Ctx, guest: &Guest, name: String, how: How, report: &mut Report) -> Result<()> {
+    let step = ctx.ui.step(
+        "guest tests",
+        &format!("booting {} for {name}", guest.kernel.release),
+    );
+    let began = Instant::now();
+    let work = Work::Test(TestSpec {
+        names: vec![name.clone()],
+        seed: how.seed,
+        fsx_ops: how.fsx_ops,
+    });
+    let mut said = None;
+    let outcome = guest.boot(ctx, "test", work, Some(LIMIT), Some(&step), |event| {
+        if let Event::Test { verdict, .. } = event {
+            said = Some(verdict.clone());
+        }
+        Ok(())
+    })?;
+    let panicked = outcome
+        .splats
+        .iter()
+        .flatten()
+        .any(|line| line.contains(PANIC) && REASONS.iter().any(|reason| line.contains(reason)));
+    let verdict = match said {
+        Some(verdict) => verdict,
+        None if panicked => Verdict::Passed,
+        None => {
+            if let Some(code) = outcome.report(ctx) {
+                report.ended_badly(code);
+            }
+            Verdict::Failed(format!("no panic, but the end: {:?}", outcome.end))
+        }
+    };
+    report.add(&name, &verdict, began.elapsed());
+    step.done("ended");
     Ok(())
 }
 

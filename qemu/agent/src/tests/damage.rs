@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Damaged filesystems: an error and a line in the log, never a warning, an oops or a hang.
 
-use super::env::{fails_somehow, Env};
+use super::env::{fails, fails_somehow, Env};
 use super::{test, Test};
 use crate::fs::{self, tool, DISK, MNT};
 use anyhow::{ensure, Context, Result};
@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         test("damage/inodes", inodes).damages(),
         test("damage/directories", directories).damages(),
         test("damage/directory-cycle", directory_cycle).damages(),
+        test("damage/names-itself", names_itself).damages(),
         test("damage/shared-blocks", shared_blocks).damages(),
         test("damage/bitmaps", bitmaps).damages(),
     ]
@@ -277,6 +278,37 @@ fn directory_cycle(env: &Env) -> Result<()> {
     )?;
     let _ = file::rename(env.path("a"), env.path("a/b/up/x"));
     let _ = file::remove_dir(env.path("a/b/up"));
+    mounted.end()
+}
+
+/// A directory with an entry for itself: whoever comes by it is told, and no rename makes a loop.
+fn names_itself(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    file::create_dir(env.path("a"))?;
+    file::create_dir(env.path("b"))?;
+    mounted.end()?;
+    debugfs("link /a /a/self")?;
+    let mounted = env.mount("errors=continue")?;
+    let (itself, damaged) = (env.path("a/self"), libc::EUCLEAN);
+    fails(file::metadata(&itself), damaged, "stat")?;
+    fails(
+        file::rename(&itself, env.path("b/x")),
+        damaged,
+        "rename from there",
+    )?;
+    fails(
+        file::rename(env.path("b"), itself.join("x")),
+        damaged,
+        "rename below it",
+    )?;
+    fails(
+        file::rename(env.path("a"), itself.join("x")),
+        damaged,
+        "rename below itself",
+    )?;
+    fails(file::remove_dir(&itself), damaged, "rmdir")?;
+    env.logged(&["vda", "error"])?;
+    file::rename(env.path("b"), env.path("a/b")).context("a name beside it")?;
     mounted.end()
 }
 

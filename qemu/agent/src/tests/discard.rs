@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Telling the disk what is free: FITRIM, and the mount option `discard`.
 
-use super::env::{fails, Env};
+use super::env::{fails, Env, Skip};
 use super::{for_blocks, test, Test};
-use crate::fs::{open_buffered, open_direct, shown_options, DISK, MNT};
+use crate::fs::{
+    self as image, open_buffered, open_direct, shown_options, tool, Mounted, DISK, MNT,
+};
 use crate::sys::files::fibmap;
 use crate::sys::ioctl::{trim, Trim};
-use anyhow::{bail, ensure, Result};
+use crate::sys::nbd;
+use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::thread::sleep;
+use std::sync::mpsc;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 /// The tests of this file.
@@ -17,6 +22,8 @@ pub fn tests() -> Vec<Test> {
     let mut tests = for_blocks(&[1024, 4096], "discard/trim", trims);
     tests.push(test("discard/trim-errnos", errnos));
     tests.push(test("discard/mount-option", option));
+    tests.push(test("discard/slow-trim", slow_trim));
+    tests.push(test("discard/slow-option", slow_option));
     tests
 }
 
@@ -131,4 +138,106 @@ fn option(env: &Env) -> Result<()> {
         sleep(Duration::from_millis(20));
     }
     bail!("a free block is as it was")
+}
+
+/// A disk whose discards can be held up, with an empty filesystem of 16 MiB.
+fn slow_disk() -> Result<nbd::Disk> {
+    crate::modules::load("nbd", &[])?;
+    let Some(disk) = nbd::Disk::new(16 << 20).context("the disk")? else {
+        bail!(Skip("kernel has no nbd".into()));
+    };
+    tool(
+        "mke2fs",
+        &["-q", "-F", "-t", "ext2", "-b", "1024", nbd::PATH],
+    )?;
+    Ok(disk)
+}
+
+/// Does something in another thread; the channel says when it is done.
+fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> mpsc::Receiver<Result<T>> {
+    let (send, receive) = mpsc::channel();
+    // Nobody listens after a failure, which has been told.
+    thread::spawn(move || send.send(work()).ok());
+    receive
+}
+
+/// Waits until the disk has a discard to answer.
+fn wait_for_discard(disk: &nbd::Disk) -> Result<()> {
+    for _ in 0..1500 {
+        if disk.waiting() > 0 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20));
+    }
+    bail!("nothing is discarded")
+}
+
+/// What needs blocks: names, a file, its indirect block; on the disk when it returns.
+fn allocates() -> Result<()> {
+    fs::create_dir("/mnt/new")?;
+    fs::write("/mnt/new/file", vec![0x5a; 300_000])?;
+    File::open("/mnt/new/file")?.sync_all()?;
+    Ok(())
+}
+
+/// Asks that [`allocates`] does not wait for the disk's discards, and gets no blocks that they are about.
+fn goes_on(disk: &nbd::Disk) -> Result<()> {
+    let done = begin(allocates).recv_timeout(Duration::from_secs(20));
+    let hit = disk.was_overwritten();
+    let waiting = disk.waiting();
+    disk.release()?;
+    match done {
+        Ok(done) => done?,
+        Err(_) => bail!("allocation waits for a discard"),
+    }
+    ensure!(waiting > 0, "the discard did not last as long");
+    ensure!(!hit, "blocks are written that are being discarded");
+    Ok(())
+}
+
+/// And in the end all is there.
+fn all_there(env: &Env, disk: nbd::Disk, mounted: Mounted) -> Result<()> {
+    mounted.end()?;
+    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "ro")?;
+    ensure!(
+        fs::read("/mnt/new/file")? == vec![0x5a; 300_000],
+        "other contents"
+    );
+    mounted.end()?;
+    if let Some(complaint) = image::check(nbd::PATH)? {
+        bail!("{complaint}");
+    }
+    drop(disk);
+    Ok(())
+}
+
+/// While FITRIM waits for the disk, others allocate; not what is being discarded.
+fn slow_trim(env: &Env) -> Result<()> {
+    let disk = slow_disk()?;
+    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
+    disk.hold();
+    let trimming = begin(|| Ok(trim(&File::open(MNT)?, ALL)?));
+    wait_for_discard(&disk)?;
+    goes_on(&disk)?;
+    let bytes = trimming.recv_timeout(Duration::from_secs(60))??;
+    ensure!(bytes > 1 << 20, "{bytes} bytes trimmed");
+    all_there(env, disk, mounted)
+}
+
+/// The same while blocks are discarded that have just been freed.
+fn slow_option(env: &Env) -> Result<()> {
+    // The C driver does it after a commit of its journal, which this has not got.
+    env.only(Driver::Notblk)?;
+    let disk = slow_disk()?;
+    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "discard")?;
+    fs::write("/mnt/gone", vec![1; 2 << 20])?;
+    rustix::fs::sync();
+    disk.hold();
+    let removing = begin(|| Ok(fs::remove_file("/mnt/gone")?));
+    wait_for_discard(&disk)?;
+    goes_on(&disk)?;
+    removing.recv_timeout(Duration::from_secs(60))??;
+    all_there(env, disk, mounted)
 }

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
     tests.push(test("durable/superblock", superblock));
+    tests.push(test("durable/dirsync", dirsync));
     tests
 }
 
@@ -130,13 +131,13 @@ const MEMORY: &str = "/mnt2";
 const MEMORY_SIZE: &std::ffi::CStr = c"size=24m";
 
 /// A disk that can be made to fail writes to places that it has not got: a file in memory, without enough of it.
-struct Disk {
+pub(super) struct Disk {
     device: Loop,
     backing: File,
 }
 
 impl Disk {
-    fn new() -> Result<Disk> {
+    pub(super) fn new() -> Result<Disk> {
         mount(
             "tmpfs",
             MEMORY,
@@ -157,12 +158,12 @@ impl Disk {
         Ok(Disk { device, backing })
     }
 
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         format!("/dev/{}", self.device.name())
     }
 
     /// The blocks of a file, of which there are few.
-    fn blocks_of(&self, name: &str) -> Result<Vec<u64>> {
+    pub(super) fn blocks_of(&self, name: &str) -> Result<Vec<u64>> {
         let text = tool("debugfs", &["-R", &format!("blocks {name}"), &self.path()])?;
         Ok(text
             .split_whitespace()
@@ -171,7 +172,7 @@ impl Disk {
     }
 
     /// From now on these blocks cannot be written, and are zero for who reads them.
-    fn lose(&self, numbers: &[u64], block: u64) -> Result<()> {
+    pub(super) fn lose(&self, numbers: &[u64], block: u64) -> Result<()> {
         for number in numbers {
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             fallocate(&self.backing, hole, number * block, block)?;
@@ -187,12 +188,26 @@ impl Disk {
         }
     }
 
+    /// From now on everything from there on is gone: not even reading does. Answers what it was.
+    pub(super) fn cut_off(&self, at: u64) -> Result<Vec<u8>> {
+        let length = self.backing.metadata()?.len() - at;
+        let mut rest = vec![0; length as usize];
+        self.backing.read_exact_at(&mut rest, at)?;
+        self.backing.set_len(at)?;
+        Ok(rest)
+    }
+
+    /// It is there again.
+    pub(super) fn restore(&self, at: u64, rest: &[u8]) -> Result<()> {
+        self.backing.write_all_at(rest, at).context("restore")
+    }
+
     /// They can be written again.
-    fn recover(&self) -> Result<()> {
+    pub(super) fn recover(&self) -> Result<()> {
         Ok(file::remove_file(format!("{MEMORY}/filler"))?)
     }
 
-    fn end(self) -> Result<()> {
+    pub(super) fn end(self) -> Result<()> {
         drop((self.device, self.backing));
         // The loop device lets its file go a little later.
         for _ in 0..100 {
@@ -290,5 +305,45 @@ fn superblock(env: &Env) -> Result<()> {
     if let Some(complaint) = fs::check(&path)? {
         bail!("{complaint}");
     }
+    disk.end()
+}
+
+/// With `dirsync` a rename is on the disk in both directories; in the one too, where the disk fails to take the other: it has
+/// happened, and who asks the other directory is told.
+fn dirsync(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "dirsync")?;
+    let names = |dir: &str| -> Result<String> {
+        tool("debugfs", &["-D", "-R", &format!("ls -p {dir}"), &path])
+    };
+    for dir in ["one", "two"] {
+        file::create_dir(env.path(dir))?;
+    }
+    for name in ["first", "second"] {
+        file::write(env.path("one").join(name), name)?;
+    }
+    file::rename(env.path("one/first"), env.path("two/first"))?;
+    let (one, two) = (names("/one")?, names("/two")?);
+    ensure!(
+        !one.contains("/first/") && one.contains("/second/") && two.contains("/first/"),
+        "not on the disk after a rename: {one}{two}"
+    );
+    rustix::fs::sync();
+    disk.lose(&disk.blocks_of("/one")?, 4096)?;
+    file::rename(env.path("one/second"), env.path("two/second"))
+        .context("a rename that the disk takes half of")?;
+    let two = names("/two")?;
+    ensure!(
+        two.contains("/second/"),
+        "its new name is not on the disk: {two}"
+    );
+    disk.recover()?;
+    mounted.end()?;
+    // What the disk has lost is lost.
+    let (code, text) = crate::fs::tool_code("e2fsck", &["-fy", &path])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
     disk.end()
 }

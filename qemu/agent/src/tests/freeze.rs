@@ -25,15 +25,15 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Freezes for the length of a scope, so that a test that fails does not hang what comes after it.
-struct Frozen<'a>(&'a File);
+pub(super) struct Frozen<'a>(&'a File);
 
 impl<'a> Frozen<'a> {
-    fn new(root: &'a File) -> Result<Frozen<'a>> {
+    pub(super) fn new(root: &'a File) -> Result<Frozen<'a>> {
         sys::freeze(root).context("freeze")?;
         Ok(Frozen(root))
     }
 
-    fn thaw(self) -> Result<()> {
+    pub(super) fn thaw(self) -> Result<()> {
         sys::thaw(self.0).context("thaw")?;
         std::mem::forget(self);
         Ok(())

@@ -3,7 +3,7 @@
 
 use super::env::{fails, Env};
 use super::{test, Test};
-use crate::fs::{open_buffered, tool, DISK};
+use crate::fs::{open_buffered, tool, tool_code, DISK};
 use crate::sys::ioctl::{
     get_label, get_uuid, set_label, set_uuid, sysfs_path, unknown, vfs_uuid, FsUuid, Version,
 };
@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Test> {
         test("ioctl/version", version),
         // Small blocks: so there are groups with copies of the superblock.
         test("ioctl/label", label).block(1024),
+        test("ioctl/label-by-copy", label_by_copy).block(1024),
         test("ioctl/uuid", uuid).block(1024),
         test("ioctl/sysfs-path", path),
         test("ioctl/unknown", not_ours),
@@ -115,6 +116,34 @@ fn label(env: &Env) -> Result<()> {
     )?;
     drop(root);
     mounted.end()
+}
+
+/// Mounted by a copy of the superblock, that copy and all that follow get the label.
+fn label_by_copy(env: &Env) -> Result<()> {
+    let mounted = env.mount("sb=8193")?;
+    let root = File::open(env.path(""))?;
+    set_label(&root, b"by the copy")?;
+    ensure!(
+        get_label(&root)? == b"by the copy",
+        "not the label that was set"
+    );
+    drop(root);
+    mounted.end()?;
+    // Of 1 KiB blocks there are 8192 in a group; those of 3, 5 and 7 have copies too, with sparse_super.
+    let disk = File::open(DISK)?;
+    for group in [1, 3, 5, 7] {
+        let mut bytes = [0; 16];
+        disk.read_exact_at(&mut bytes, (group * 8192 + 1) * 1024 + 120)?;
+        ensure!(
+            bytes == *b"by the copy\0\0\0\0\0",
+            "group {group} has {bytes:?}"
+        );
+    }
+    drop(disk);
+    // The first one is e2fsck's.
+    let (code, text) = tool_code("e2fsck", &["-fy", DISK])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
+    Ok(())
 }
 
 fn uuid(env: &Env) -> Result<()> {

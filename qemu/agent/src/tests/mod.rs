@@ -8,6 +8,7 @@
 mod acl;
 mod alloc;
 mod attributes;
+mod beneath;
 mod cross;
 mod damage;
 mod data;
@@ -37,11 +38,14 @@ mod namespace;
 mod options;
 mod orphan;
 mod owners;
+mod panic;
 mod pjdfstest;
 mod punch;
 mod quota;
+mod quota_disk;
 mod record;
 mod regressions;
+mod remount;
 mod shutdown;
 mod sizes;
 mod stopped;
@@ -126,8 +130,10 @@ fn all() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(mount::tests());
     tests.extend(record::tests());
+    tests.extend(panic::tests());
     tests.extend(freeze::tests());
     tests.extend(options::tests());
+    tests.extend(remount::tests());
     tests.extend(sizes::tests());
     tests.extend(durable::tests());
     tests.extend(names::tests());
@@ -157,6 +163,7 @@ fn all() -> Vec<Test> {
     tests.extend(alloc::tests());
     tests.extend(limits::tests());
     tests.extend(quota::tests());
+    tests.extend(quota_disk::tests());
     tests.extend(cross::tests());
     tests.extend(differential::tests());
     tests.extend(regressions::tests());
@@ -164,6 +171,7 @@ fn all() -> Vec<Test> {
     tests.extend(faults::tests());
     tests.extend(fsx::tests());
     tests.extend(pjdfstest::tests());
+    tests.extend(beneath::tests());
     tests.extend(damage::tests());
     tests.extend(zones::tests());
     tests

@@ -56,9 +56,9 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// Mount options that ask for limits.
-const OPTIONS: &str = "usrquota,grpquota";
+pub(super) const OPTIONS: &str = "usrquota,grpquota";
 /// An ordinary user and its group.
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
 /// Another.
 const OTHER: u32 = 1001;
 /// A group that neither is in.
@@ -67,7 +67,7 @@ const GROUP: u32 = 2000;
 const MAX_KIB: u64 = 256;
 
 /// Makes the filesystem anew, with hidden quota files.
-fn hidden(env: &Env) -> Result<()> {
+pub(super) fn hidden(env: &Env) -> Result<()> {
     modules::load("quota_v2", &[])?;
     let block = env.block().to_string();
     let size = format!("{}M", env.image.mib);
@@ -85,7 +85,7 @@ fn hidden(env: &Env) -> Result<()> {
 }
 
 /// Mounts, and turns visible quota files on.
-fn visible(env: &Env) -> Result<image::Mounted> {
+pub(super) fn visible(env: &Env) -> Result<image::Mounted> {
     modules::load("quota_v2", &[])?;
     let mounted = env.mount(OPTIONS)?;
     for (kind, name) in FILES {
@@ -96,22 +96,23 @@ fn visible(env: &Env) -> Result<image::Mounted> {
 }
 
 /// The visible quota files.
-const FILES: [(Kind, &str); 2] = [(Kind::User, "aquota.user"), (Kind::Group, "aquota.group")];
+pub(super) const FILES: [(Kind, &str); 2] =
+    [(Kind::User, "aquota.user"), (Kind::Group, "aquota.group")];
 
 /// Lets everybody make files in the root.
-fn open_to_all(env: &Env) -> Result<()> {
+pub(super) fn open_to_all(env: &Env) -> Result<()> {
     fs::set_permissions(env.path(""), fs::Permissions::from_mode(0o777))?;
     Ok(())
 }
 
 /// What somebody has.
-fn has(kind: Kind, id: u32) -> Result<(u64, u64)> {
+pub(super) fn has(kind: Kind, id: u32) -> Result<(u64, u64)> {
     let Quota { bytes, inodes, .. } = quota::get(DISK, kind, id)?;
     Ok((bytes, inodes))
 }
 
 /// Asks that somebody has these files and nothing else.
-fn expect(kind: Kind, id: u32, files: &[&Path]) -> Result<()> {
+pub(super) fn expect(kind: Kind, id: u32, files: &[&Path]) -> Result<()> {
     let mut bytes = 0;
     for file in files {
         bytes += fs::symlink_metadata(file)?.blocks() * 512;
@@ -126,7 +127,7 @@ fn expect(kind: Kind, id: u32, files: &[&Path]) -> Result<()> {
 }
 
 /// Runs something as the user.
-fn user<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(super) fn user<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     as_user(USER, USER, &[], run)?
 }
 

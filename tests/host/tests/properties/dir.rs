@@ -3,7 +3,7 @@
 //! Directory blocks against a map, and against bytes that no filesystem would write.
 
 use notblk_format::corrupt::Corrupt;
-use notblk_format::dir::{self, DirLayout, Entry, NAME_MAX};
+use notblk_format::dir::{self, DirLayout, Entry, Room, NAME_MAX};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -412,6 +412,31 @@ fn lengths_of_names() {
         dir::fill_slot(b, &layout, &slot, &[b'x'; 255], 14, 1),
         Ok(())
     );
+}
+
+/// A name is looked for in all of the block, also behind the place that there would be for it.
+#[test]
+fn a_name_has_room_once() {
+    let (mut block, layout) = sample();
+    let b = block.as_mut_slice();
+    let room = |b: &[u8], name: &[u8]| dir::room_for(b, &layout, name).expect("sound");
+    for name in [b"new".as_slice(), b"behind"] {
+        let Room::Free(slot) = room(b, name) else {
+            panic!("no room");
+        };
+        assert_eq!(dir::find_room(b, &layout, name.len()), Ok(Some(slot)));
+        dir::fill_slot(b, &layout, &slot, name, 14, 1).expect("fresh");
+    }
+    // There is room where `a` was, before the others.
+    let found = dir::find(b, &layout, b"a").expect("sound").expect("there");
+    dir::remove(b, &layout, &found).expect("sound");
+    assert_eq!(room(b, b"behind"), Room::Taken);
+    assert!(matches!(room(b, b"a"), Room::Free(_)));
+    let error = Err(Corrupt::NameLength { len: 0 });
+    assert_eq!(dir::room_for(b, &layout, b""), error);
+    // Damage is told however much room there is before it: here the length of the last entry.
+    b[52..54].copy_from_slice(&[13, 0]);
+    assert!(dir::room_for(b, &layout, b"x").is_err());
 }
 
 /// What was found is looked at again before it is changed.
