@@ -276,7 +276,6 @@ fn writer(path: &Path, offset: u64, length: u64, word: u64) -> Result<Actor<usiz
 
 /// The mail's order of events, made by nothing but hold points.
 fn seed_drain_off(env: &Env) -> Result<()> {
-    let block = env.block();
     let mounted = env.mount("drain=off")?;
     let hold = Hold::new();
     for round in 0..20 {
