@@ -109,8 +109,10 @@ impl<T: FileSystem> Direction for Request<'_, T, Write> {
 struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
-    // SAFETY: all fields are optional pointers, for which zero is good.
-    const NO_OPS: bindings::iomap_dio_ops = unsafe { core::mem::zeroed() };
+    const NO_OPS: bindings::iomap_dio_ops = {
+        // SAFETY: all fields are optional pointers, for which zero is good.
+        unsafe { core::mem::zeroed() }
+    };
 
     const WRITE_OPS: bindings::iomap_dio_ops = {
         let mut ops = Self::NO_OPS;
