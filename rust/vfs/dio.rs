@@ -58,7 +58,7 @@ impl<T: FileSystem> Completion<'_, T> {
 /// Reads or writes directly, under `i_rwsem` in the mode that `lock` proves.
 pub(crate) fn rw<'a, T: FileSystem, D, M>(
     request: Request<'a, T, D>,
-    _lock: &Locked<T, M>,
+    lock: &Locked<T, M>,
     wait: Wait,
 ) -> Outcome<'a, T, D>
 where
@@ -69,7 +69,7 @@ where
         Wait::IfSync => 0,
         Wait::Force => bindings::IOMAP_DIO_FORCE_WAIT,
     };
-    let (ops, private) = if request.inode().is_guarded() {
+    let (ops, private) = if lock.is_guarded() {
         (
             <Request<'a, T, D> as Direction>::GUARDED_OPS,
             request.owner().into_pointer().cast_mut(),

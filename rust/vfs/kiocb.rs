@@ -106,8 +106,10 @@ impl<'a, T: FileSystem, D> Request<'a, T, D> {
     /// The calling task passes a point with what is left of the request.
     #[inline]
     pub(crate) fn pass(&self, point: Point) {
-        let (pos, len) = (self.pos(), self.len() as u64);
-        self.inode().pass(point, || self.owner(), pos, len);
+        let inode = self.inode();
+        if inode.is_guarded() {
+            inode.pass(point, || self.owner(), self.pos(), self.len() as u64);
+        }
     }
 
     /// The fallback has come to a stage, with these bytes of the request: an event, and a hold point.

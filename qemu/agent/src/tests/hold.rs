@@ -861,10 +861,7 @@ fn refused(env: &Env) -> Result<()> {
         fails(hold.command(wrong), libc::EINVAL, &format!("{wrong:?}"))?;
     }
     fails(
-        File::options()
-            .write(true)
-            .open(&hold.0)
-            .and_then(|file| file.write_at(b"hold \xff\xfe", 0)),
+        fs::write(&hold.0, b"hold \xff\xfe"),
         libc::EINVAL,
         "no text",
     )?;
