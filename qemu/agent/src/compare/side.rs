@@ -6,7 +6,7 @@ use crate::buf::{Buffer, Random};
 use crate::fs::{self, tool, Image, Mounted};
 use crate::sys::{self, Mapping};
 use anyhow::{ensure, Context, Result};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     Access, AtFlags, Dev, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, SeekFrom, Timespec,
     Timestamps, Uid, CWD,
@@ -259,11 +259,16 @@ impl Side {
             }
             What::Write(_, offset, length, from) => {
                 let from = from as usize;
-                rustix::io::pwrite(file, &self.stock.bytes[from..from + length], offset).map(count)
+                rustix::io::pwrite(file, &self.stock.bytes[from..from + length], offset)
+                    .map(count)
+                    .inspect_err(|_| level(file, offset, length))
             }
             What::Append(_, length, from) => {
                 let from = from as usize;
-                rustix::io::write(file, &self.stock.bytes[from..from + length]).map(count)
+                let offset = rustix::fs::tell(file).unwrap_or(0);
+                rustix::io::write(file, &self.stock.bytes[from..from + length])
+                    .map(count)
+                    .inspect_err(|_| level(file, offset, length))
             }
             What::MapRead(_, offset, length) => self.map_read(file, offset, length),
             What::MapWrite(_, offset, length, from) => {
@@ -562,6 +567,34 @@ fn each(
         0 => Err(failed),
         good => Ok(good),
     }
+}
+
+/// Bytes of a sector.
+const SECTOR: u64 = 512;
+
+/// After a direct write that failed and is not whole sectors: zeroes in its place, inside the file. Such a write fails where its odd
+/// end is reached, and what comes before has been written if that is another mapping. Where mappings end is the driver's affair:
+/// ext4 joins them in its cache.
+fn level(file: &File, offset: u64, length: usize) {
+    let is_odd = !(offset | length as u64).is_multiple_of(SECTOR);
+    let is_direct =
+        || rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT));
+    if !is_odd || !is_direct() {
+        return;
+    }
+    let zero = || -> std::io::Result<()> {
+        let metadata = file.metadata()?;
+        if metadata.is_file() {
+            let end = metadata.len().min(offset.saturating_add(length as u64));
+            let zeroes = vec![0; end.saturating_sub(offset) as usize];
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let cached = File::options().write(true).open(path)?;
+            cached.write_all_at(&zeroes, offset)?;
+        }
+        Ok(())
+    };
+    // Where this cannot write, nor could that: an immutable file.
+    let _ = zero();
 }
 
 /// The page that an offset lies in, and where in it.
