@@ -41,6 +41,11 @@ pub enum LabWork {
         /// Record what the kernel does in the first one.
         trace: bool,
     },
+    /// Take away from an order that fails what it fails without.
+    Minimize {
+        /// The order.
+        schedule: Schedule,
+    },
     /// Let everybody go at once, with nobody held.
     Rate {
         /// How often.
@@ -83,6 +88,8 @@ pub enum LabOutcome {
         /// What the kernel did in the first.
         trace: Vec<LabTrace>,
     },
+    /// Of [`LabWork::Minimize`]; `None` where the order does not fail.
+    Minimized(Option<Small>),
     /// Of [`LabWork::Rate`].
     Rated {
         /// How often it was run.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The race lab: `race explore`, `run`, `rate`, `compare` and `diagram`, each of a spec of `tests/race`.
+//! The race lab: `race explore`, `run`, `minimize`, `rate`, `compare` and `diagram`, each of a spec of `tests/race`.
 //!
 //! The agent runs orders in the guest; here specs are read, the guest is asked, and its answer is judged and shown.
 
 mod compare;
 mod diagram;
 mod explore;
+mod minimize;
 mod rate;
 mod run;
 mod specs;
@@ -30,6 +31,8 @@ pub enum Command {
     Explore(explore::Args),
     /// Run one order, as often as you like
     Run(run::Args),
+    /// Take away from an order that fails whatever it fails without
+    Minimize(minimize::Args),
     /// Let all actors go at once, nobody held: how often does it happen by itself?
     Rate(rate::Args),
     /// The same on notblk and on another driver
@@ -43,6 +46,7 @@ pub fn run(ctx: &Ctx, command: Command) -> Result<Code> {
     match command {
         Command::Explore(args) => explore::run(ctx, &args),
         Command::Run(args) => run::run(ctx, &args),
+        Command::Minimize(args) => minimize::run(ctx, &args),
         Command::Rate(args) => rate::run(ctx, &args),
         Command::Compare(args) => compare::run(ctx, &args),
         Command::Diagram(args) => diagram::run(ctx, &args),

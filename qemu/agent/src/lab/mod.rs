@@ -174,6 +174,19 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
                 trace: events,
             })
         }
+        LabWork::Minimize { schedule } => {
+            let choices = schedule.choices(&lab.spec)?;
+            let run = stage.run(&choices);
+            let small = match run.verdict {
+                Verdict::Failed(_) if !stage.is_dead() => {
+                    // All of it, to the end, as it went.
+                    let found = Schedule::of(&lab.spec, &run);
+                    Some(shrink(guest, &lab.spec, &found)?)
+                }
+                _ => None,
+            };
+            Ok(LabOutcome::Minimized(small))
+        }
         LabWork::Rate { times, seconds } => {
             let begun = Instant::now();
             let (mut done, mut failed) = (0, 0);

@@ -11,7 +11,7 @@ use std::path::Path;
 /// Where tracefs is.
 const TRACEFS: &str = "/sys/kernel/tracing";
 /// What is recorded. What a kernel lacks is left out.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 9] = [
     "notblk",
     "iomap/iomap_dio_rw_begin",
     "iomap/iomap_dio_rw_queued",
@@ -20,6 +20,7 @@ const EVENTS: [&str; 8] = [
     "iomap/iomap_writeback_folio",
     "iomap/iomap_release_folio",
     "iomap/iomap_invalidate_folio",
+    "printk/console",
 ];
 
 /// A recording under way.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use notblk_protocol::{LabOutcome, LabTrace};
-use notblk_race::diagram::{self, Column, Event};
+use notblk_race::diagram::{self, Column};
 use notblk_race::Spec;
 
 use super::boot;
@@ -37,7 +37,7 @@ pub struct Args {
 
 /// `cargo xtask race diagram`.
 pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
-    let (spec, choices) = args.order.read(ctx)?;
+    let (spec, _, choices) = args.order.read(ctx)?;
     let guest = Guest::prepare(ctx, &args.order.guest, false)?;
     let job = args.order.job(&spec, choices, 1, true);
     let report = match boot(ctx, &guest, vec![job], LIMIT)?.only()? {
@@ -54,10 +54,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
         }
     }
     let columns = Column::of(&spec);
-    let events: Vec<Event> = trace
-        .iter()
-        .filter_map(|event| drawn::event(&spec, event))
-        .collect();
+    let events = drawn::events(&spec, trace);
     if !args.raw {
         print!("{}", diagram::columns(&columns, &events));
     }

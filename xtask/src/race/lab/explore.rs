@@ -12,7 +12,7 @@ use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::Summary;
 use notblk_race::Spec;
 
-use super::{boot, failure, options, require_notblk, specs, Boot};
+use super::{boot, failure, minimize, options, require_notblk, specs, Boot};
 use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{Guest, GuestArgs};
@@ -211,17 +211,7 @@ fn show(spec: &Spec, report: &LabReport, summary: &Summary, all: bool) {
     if summary.failing.len() > shown {
         println!("  and {} more: --all", summary.failing.len() - shown);
     }
-    for small in small(report) {
-        println!("  minimised   {}", small.schedule);
-        for line in small
-            .spec
-            .to_string()
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-        {
-            println!("              {line}");
-        }
-    }
+    small(report).iter().for_each(minimize::show);
     for reason in summary.reasons() {
         let actor = spec
             .actors

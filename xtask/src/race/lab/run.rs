@@ -48,12 +48,12 @@ pub struct Args {
 
 impl Order {
     /// Reads the spec and the schedule.
-    pub fn read(&self, ctx: &Ctx) -> Result<(Spec, Vec<ActorId>)> {
+    pub fn read(&self, ctx: &Ctx) -> Result<(Spec, Schedule, Vec<ActorId>)> {
         require_notblk(&self.guest)?;
         let spec = specs::read_one(ctx, &self.spec)?;
         let schedule: Schedule = self.schedule.parse().map_err(usage)?;
         let choices = schedule.choices(&spec).map_err(usage)?;
-        Ok((spec, choices))
+        Ok((spec, schedule, choices))
     }
 
     /// What the guest is asked for.
@@ -76,7 +76,7 @@ fn usage(error: notblk_race::schedule::Error) -> Exit {
 
 /// `cargo xtask race run`.
 pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
-    let (spec, choices) = args.order.read(ctx)?;
+    let (spec, _, choices) = args.order.read(ctx)?;
     let guest = Guest::prepare(ctx, &args.order.guest, false)?;
     let job = args.order.job(&spec, choices, args.times, false);
     let limit = ONCE.saturating_add(EACH.saturating_mul(args.times));
