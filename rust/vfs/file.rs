@@ -280,6 +280,15 @@ impl<T: FileSystem> Table<T> {
             if inode.is_immutable() {
                 return Err(EPERM);
             }
+            // Again after the VFS, which has turned set-id bits that an owner's change takes away into a change of mode.
+            let guarded = bindings::ATTR_MODE
+                | bindings::ATTR_UID
+                | bindings::ATTR_GID
+                | bindings::ATTR_TIMES_SET;
+            // SAFETY: by the contract.
+            if inode.is_append() && unsafe { (*attr).ia_valid } & guarded != 0 {
+                return Err(EPERM);
+            }
             // SAFETY: by the contract.
             to_result(unsafe { bindings::setattr_prepare(idmap, dentry, attr) })?;
             // SAFETY: by the contract.

@@ -359,6 +359,11 @@ impl<T: FileSystem> Inode<T> {
         self.has_flag(bindings::S_IMMUTABLE)
     }
 
+    /// `IS_APPEND`
+    pub(crate) fn is_append(&self) -> bool {
+        self.has_flag(bindings::S_APPEND)
+    }
+
     /// `IS_NOSEC`: a write need not look for security bits to drop.
     pub(crate) fn is_nosec(&self) -> bool {
         self.has_flag(bindings::S_NOSEC)

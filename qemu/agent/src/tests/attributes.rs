@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         test("attributes/flags", flags),
         test("attributes/refused", refused),
         test("attributes/immutable", immutable),
+        test("attributes/append-only", append_only),
         test("attributes/append", append),
         test("attributes/inherited", inherited),
         test("attributes/fsxattr", fsxattr),
@@ -131,6 +132,33 @@ fn refused(env: &Env) -> Result<()> {
         libc::EROFS,
         "on a read-only mount",
     )?;
+    mounted.end()
+}
+
+/// Who owns an append-only file stays, and set-id bits with them, even where the owner is to be who it is.
+fn append_only(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    fs::write(&path, b"before")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4755))?;
+    let file = File::open(&path)?;
+    set(&file, IFlags::APPEND)?;
+    fails(
+        std::os::unix::fs::chown(&path, None, None),
+        libc::EPERM,
+        "chown to nobody, which takes the set-id bit away",
+    )?;
+    ensure!(
+        fs::metadata(&path)?.permissions().mode() & 0o7777 == 0o4755,
+        "the mode has changed"
+    );
+    set(&file, IFlags::empty())?;
+    std::os::unix::fs::chown(&path, None, None)?;
+    ensure!(
+        fs::metadata(&path)?.permissions().mode() & 0o7777 == 0o755,
+        "the set-id bit is still there"
+    );
+    drop(file);
     mounted.end()
 }
 
