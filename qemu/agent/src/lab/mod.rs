@@ -70,10 +70,13 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
     let (outcome, millis, dead) = {
         let held = !matches!(lab.work, LabWork::Rate { .. });
         let mut stage = Lab::new(spec, DISK, Path::new(MNT), held)?;
-        let begun = Instant::now();
-        let outcome = work(guest, lab, &mut stage)?;
-        let millis = u64::try_from(begun.elapsed().as_millis())?;
-        (outcome, millis, stage.is_dead())
+        let mut clock = Clock(Instant::now(), Duration::ZERO);
+        let outcome = work(guest, lab, &mut stage, &mut clock)?;
+        let spent = match clock.1 {
+            Duration::ZERO => clock.0.elapsed(),
+            stopped => stopped,
+        };
+        (outcome, u64::try_from(spent.as_millis())?, stage.is_dead())
     };
     // Where somebody hangs in it the filesystem stays mounted, and nothing can be said of it.
     let fsck = match dead {
@@ -96,7 +99,10 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
     Ok((report, dead))
 }
 
-fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
+/// Since when orders are run, and how long they took where something else came after them.
+struct Clock(Instant, Duration);
+
+fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Result<LabOutcome> {
     let mut told = Instant::now();
     // Whether it is time to tell the host again.
     let mut is_due = || {
@@ -130,6 +136,7 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab) -> Result<LabOutcome> {
                 }
                 !dead.get() && until.is_none_or(|until| Instant::now() < until)
             });
+            clock.1 = clock.0.elapsed();
             let mut small = Vec::new();
             for failing in summary.failing.iter().take(*minimize as usize) {
                 if dead.get() {

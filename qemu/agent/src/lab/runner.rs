@@ -5,10 +5,10 @@ use super::actor::{Files, Player};
 use super::checks::{Judge, Left};
 use super::files::Pool;
 use super::holds::{Holds, State};
-use super::task::{self, Look};
+use super::task::{self, Look, Whose};
 use anyhow::{bail, Context, Result};
 use notblk_race::run::{default_choice, ActorId, Failure, Run, Runner, Stop, Taken, Verdict, What};
-use notblk_race::spec::{Actor, Spec};
+use notblk_race::spec::{Actor, Api, Op, Spec, Step};
 use notblk_race::Point;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -250,6 +250,7 @@ impl Lab {
     /// Waits until an actor that goes is held, done or blocked.
     fn await_stop(&self, actor: ActorId) -> Result<Stop> {
         let player = self.player(actor)?;
+        let whose = self.whose(actor.0, player);
         let mut reads = 0;
         // Since when it has not moved.
         let mut still: Option<(Look, Instant)> = None;
@@ -267,13 +268,13 @@ impl Lab {
                 std::thread::yield_now();
                 continue;
             }
-            let look = task::look(player.tid);
+            let look = task::look(whose);
             let moves = !look.asleep || state.inflight > 0 || self.device_is_busy();
             match still {
                 Some((seen, since)) if !moves && seen == look => {
                     let rests = since.elapsed();
                     if rests > BLOCKED {
-                        let (waits_in, is_lock) = task::waits_in(player.tid);
+                        let (waits_in, is_lock) = task::waits_in(whose);
                         if is_lock || rests > STILL {
                             let holder = self.holders(&state, actor);
                             return Ok(Stop::Blocked { waits_in, holder });
@@ -289,6 +290,16 @@ impl Lab {
                 );
             }
             std::thread::sleep(TICK);
+        }
+    }
+
+    fn whose(&self, index: usize, player: &Player) -> Whose {
+        let is_uring =
+            |step: &Step| matches!(&step.op, Op::Read(io) | Op::Write(io) if io.api == Api::Uring);
+        let actor = self.spec.actors.get(index);
+        Whose {
+            tid: player.tid,
+            uring: actor.is_some_and(|actor| actor.steps.iter().any(is_uring)),
         }
     }
 
@@ -321,10 +332,11 @@ impl Lab {
     /// Waits for all actors' ends.
     fn await_all(&self) -> Result<()> {
         let until = Instant::now() + END;
-        for (actor, player) in self.spec.actors.iter().zip(&self.players) {
+        let actors = self.spec.actors.iter().zip(&self.players);
+        for (index, (actor, player)) in actors.enumerate() {
             while !player.is_done() {
                 if Instant::now() > until {
-                    let (waits_in, _) = task::waits_in(player.tid);
+                    let (waits_in, _) = task::waits_in(self.whose(index, player));
                     bail!(
                         "{} does not come to its end: it is in {waits_in}",
                         actor.name

@@ -12,13 +12,22 @@ pub struct Look {
     pub switches: u64,
 }
 
+/// Whose requests are looked at: a thread of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose {
+    /// Its number.
+    pub tid: i32,
+    /// It has requests by io_uring, so that a worker may be at them.
+    pub uring: bool,
+}
+
 /// Looks at a thread of this process.
-pub fn look(tid: i32) -> Look {
+pub fn look(whose: Whose) -> Look {
     let mut look = Look {
         asleep: true,
         switches: 0,
     };
-    for task in with_workers(tid) {
+    for task in with_workers(whose) {
         // A thread that is gone sleeps well.
         let status = read(task, "status");
         let field = |name: &str| {
@@ -48,8 +57,8 @@ const WAITS: [&str; 4] = [
 const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
 
 /// The function that says best what a thread waits for, and whether it is sure that another task must give it.
-pub fn waits_in(tid: i32) -> (String, bool) {
-    let stacks: Vec<String> = with_workers(tid)
+pub fn waits_in(whose: Whose) -> (String, bool) {
+    let stacks: Vec<String> = with_workers(whose)
         .into_iter()
         .map(|task| read(task, "stack"))
         .collect();
@@ -120,9 +129,12 @@ fn functions(stack: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The thread, and the workers of its io_uring.
-fn with_workers(tid: i32) -> Vec<i32> {
-    let worker = format!("iou-wrk-{tid}");
-    let mut tasks = vec![tid];
+fn with_workers(whose: Whose) -> Vec<i32> {
+    let worker = format!("iou-wrk-{}", whose.tid);
+    let mut tasks = vec![whose.tid];
+    if !whose.uring {
+        return tasks;
+    }
     for entry in fs::read_dir("/proc/self/task")
         .into_iter()
         .flatten()
