@@ -108,8 +108,13 @@ impl Disk {
             let _ = call(&own, CLEAR_SOCK, 0);
             drop(kernel);
         });
+        // It has a size last of all.
+        let has_size = || {
+            let size = std::fs::read_to_string("/sys/block/nbd0/size");
+            size.is_ok_and(|size| size.trim() != "0")
+        };
         for _ in 0..1000 {
-            if Path::new("/sys/block/nbd0/pid").exists() {
+            if has_size() {
                 break;
             }
             sleep(Duration::from_millis(5));
