@@ -392,6 +392,10 @@ impl iomap::Operations for Bare {
         Err(EOPNOTSUPP)
     }
 
+    fn iomap_xattr(_inode: &Inode<Self>) -> Result<iomap::AttributesAt> {
+        Err(ENOENT)
+    }
+
     fn size_changed(_inode: &Inode<Self>) {}
 
     fn write_prepare(
