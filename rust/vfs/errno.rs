@@ -19,25 +19,27 @@ mod own {
     use core::{mem::transmute, num::NonZeroI32};
     use kernel::error::{code, Error};
 
-    /// The `Error` for an errno of C's.
-    const fn error(errno: u32) -> Error {
-        // An `Error` is a `NonZeroI32` and nothing else: the compiler checks the size, this its meaning.
-        // SAFETY: as just said.
-        let known: NonZeroI32 = unsafe { transmute(code::ERANGE) };
-        // CAST: errnos are small.
-        assert!(known.get() == -(bindings::ERANGE as i32));
-        let errno = match NonZeroI32::new(-(errno as i32)) {
-            Some(errno) if errno.get() < 0 && errno.get() >= -(bindings::MAX_ERRNO as i32) => errno,
-            _ => panic!("not an errno"),
+    /// The `Error` for an errno of C's. A constant, not a function: what is checked here is checked by the compiler, and nothing
+    /// of it is in the module.
+    struct Known<const ERRNO: u32>;
+
+    impl<const ERRNO: u32> Known<ERRNO> {
+        const ERROR: Error = {
+            // An `Error` is a `NonZeroI32` and nothing else: the compiler checks the size, this its meaning.
+            // SAFETY: as just said.
+            let known: NonZeroI32 = unsafe { transmute(code::ERANGE) };
+            // CAST: errnos are small.
+            assert!(known.get() == -(bindings::ERANGE as i32));
+            assert!(ERRNO > 0 && ERRNO <= bindings::MAX_ERRNO);
+            // SAFETY: a negative errno is all that an `Error` holds, and just asserted. CAST: as above.
+            unsafe { transmute(-(ERRNO as i32)) }
         };
-        // SAFETY: a negative errno is all that an `Error` holds.
-        unsafe { transmute(errno) }
     }
 
-    pub(crate) const ENAMETOOLONG: Error = error(bindings::ENAMETOOLONG);
-    pub(crate) const ENODATA: Error = error(bindings::ENODATA);
-    pub(crate) const ENOTEMPTY: Error = error(bindings::ENOTEMPTY);
-    pub(crate) const EOPNOTSUPP: Error = error(bindings::EOPNOTSUPP);
-    pub(crate) const ESTALE: Error = error(bindings::ESTALE);
-    pub(crate) const EUCLEAN: Error = error(bindings::EUCLEAN);
+    pub(crate) const ENAMETOOLONG: Error = Known::<{ bindings::ENAMETOOLONG }>::ERROR;
+    pub(crate) const ENODATA: Error = Known::<{ bindings::ENODATA }>::ERROR;
+    pub(crate) const ENOTEMPTY: Error = Known::<{ bindings::ENOTEMPTY }>::ERROR;
+    pub(crate) const EOPNOTSUPP: Error = Known::<{ bindings::EOPNOTSUPP }>::ERROR;
+    pub(crate) const ESTALE: Error = Known::<{ bindings::ESTALE }>::ERROR;
+    pub(crate) const EUCLEAN: Error = Known::<{ bindings::EUCLEAN }>::ERROR;
 }

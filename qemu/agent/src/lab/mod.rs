@@ -156,14 +156,14 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
             let mut events = Vec::new();
             for number in 0..*times {
                 let recorder = match *trace && number == 0 {
-                    true => Some(Recorder::start(&lab.spec)?),
+                    true => Some(Recorder::start()?),
                     false => None,
                 };
                 let run = stage.run(choices);
                 if let Some(recorder) = recorder {
                     events = recorder.end(&stage.owners())?;
                 }
-                match ways.iter_mut().find(|(known, _)| is_same(known, &run)) {
+                match ways.iter_mut().find(|(known, _)| *known == run) {
                     Some((_, count)) => *count += 1,
                     None => ways.push((run, 1)),
                 }
@@ -255,11 +255,6 @@ fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule) -> Result<Small> {
         spec: small,
         schedule: order,
     })
-}
-
-/// Whether two runs are the same order with the same verdict, however who held whom was worded.
-fn is_same(one: &notblk_race::Run, other: &notblk_race::Run) -> bool {
-    one == other
 }
 
 /// Tells when the stage has died, which ends the exploration.

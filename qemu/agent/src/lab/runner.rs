@@ -7,7 +7,7 @@ use super::files::Pool;
 use super::holds::{Holds, State};
 use super::task::{self, Look, Whose};
 use anyhow::{bail, Context, Result};
-use notblk_race::run::{default_choice, ActorId, Failure, Run, Runner, Stop, Taken, Verdict, What};
+use notblk_race::run::{ActorId, Failure, Run, Runner, Stop, Taken, Turns, Verdict, What};
 use notblk_race::spec::{Actor, Api, Op, Spec, Step};
 use notblk_race::Point;
 use std::collections::BTreeMap;
@@ -205,16 +205,14 @@ impl Lab {
     /// Lets one actor after the other go, to the end of all or until one is blocked.
     fn stages(&mut self, choices: &[ActorId]) -> Result<Vec<Taken>> {
         let mut places = vec![Place::Before; self.players.len()];
-        let mut choices = choices.iter().copied();
+        let mut turns = Turns::new(choices);
         let mut steps: Vec<Taken> = Vec::new();
         loop {
             let enabled: Vec<ActorId> = (0..places.len())
                 .filter(|&index| places.get(index) != Some(&Place::End))
                 .map(ActorId)
                 .collect();
-            let wanted = choices.by_ref().find(|choice| enabled.contains(choice));
-            let before = steps.last().map(|taken| taken.actor);
-            let Some(actor) = wanted.or_else(|| default_choice(before, &enabled)) else {
+            let Some(actor) = turns.next(&enabled) else {
                 return Ok(steps);
             };
             let player = self.player(actor)?;

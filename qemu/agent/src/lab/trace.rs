@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use notblk_protocol::LabTrace;
-use notblk_race::{ActorId, Spec};
+use notblk_race::ActorId;
 use rustix::mount::{mount, MountFlags};
 use std::fs;
 use std::path::Path;
@@ -27,8 +27,8 @@ const EVENTS: [&str; 9] = [
 pub struct Recorder;
 
 impl Recorder {
-    /// Begins. The names of the spec's actors are those of their threads.
-    pub fn start(_spec: &Spec) -> Result<Recorder> {
+    /// Begins.
+    pub fn start() -> Result<Recorder> {
         if !Path::new(TRACEFS).join("trace").exists() {
             let none: Option<&std::ffi::CStr> = None;
             mount("tracefs", TRACEFS, "tracefs", MountFlags::empty(), none)
@@ -73,9 +73,6 @@ fn event(line: &str, owners: &[i32]) -> Option<LabTrace> {
     let cpu = line.find(" [")?;
     let (task, rest) = line.split_at(cpu);
     let (comm, pid) = task.trim().rsplit_once('-')?;
-    let mut words = rest.trim_start().splitn(4, char::is_whitespace);
-    let _cpu = words.next()?;
-    let rest = line.get(cpu..)?;
     let (head, tail) = rest.split_once(": ")?;
     let stamp = head.split_whitespace().last()?;
     let (name, fields) = tail.split_once(':')?;

@@ -28,7 +28,8 @@ pub fn tests() -> Vec<Test> {
 /// Where the superblock is.
 const SUPERBLOCK: u64 = 1024;
 
-fn disk() -> Result<File> {
+/// The disk, unmounted, to be changed.
+pub(super) fn disk() -> Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -5,6 +5,7 @@
 //! `EIO`, but not those that lead to indirect blocks when it follows them; and with delayed allocation it does not check what
 //! a write finds.
 
+use super::damage::disk;
 use super::env::{fails, Env};
 use super::{test, Test};
 use crate::attributes;
@@ -41,14 +42,6 @@ const GROUP: u64 = 8192;
 const DESCRIPTORS: u64 = 2;
 /// Size of one.
 const DESCRIPTOR: usize = 32;
-
-fn disk() -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(DISK)
-        .context("open the disk")
-}
 
 /// A block of the disk, past its cache.
 fn read(env: &Env, block: u64) -> Result<Vec<u8>> {
