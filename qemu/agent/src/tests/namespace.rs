@@ -383,12 +383,19 @@ fn whiteout(env: &Env) -> Result<()> {
     fs::create_dir(env.path("full"))?;
     fs::write(env.path("full/file"), b"")?;
     let free = inodes()?;
+    // The C driver has written the old entry anew by then, with what it had.
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    fs::File::open(env.path("b"))?.set_modified(long_ago)?;
     fails(
         away("b/empty", "full"),
         libc::ENOTEMPTY,
         "over a full directory",
     )?;
     ensure!(inodes()? == free, "a refused whiteout keeps its inode");
+    ensure!(
+        fs::metadata(env.path("b"))?.modified()? != long_ago,
+        "a refused whiteout does not show in the directory's time"
+    );
     ensure!(env.path("b/empty").is_dir());
     mounted.end()?;
     let mounted = env.mount("")?;
