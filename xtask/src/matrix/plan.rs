@@ -219,7 +219,7 @@ mod tests {
         let cells = kernels.matrix.unwrap().cells(&[], &[]).unwrap();
         let run = cells.iter().filter(|cell| cell.left_out.is_none());
         let names: Vec<_> = run.map(Cell::name).collect();
-        for name in ["7.3", "7.2", "7.3+debug"] {
+        for name in ["7.3", "7.2", "7.3+debug+kunit"] {
             assert!(names.iter().any(|other| other == name), "{names:?}");
         }
         for name in names {
