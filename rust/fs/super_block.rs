@@ -92,6 +92,9 @@ pub(crate) struct SuperData {
     /// Held while the superblock is changed in its buffer. Nothing is taken under it.
     #[pin]
     change: Mutex<()>,
+    /// Protects what is known of failed writes to the device. See [`SuperBlock::device_failed`].
+    #[pin]
+    failed: Mutex<u32>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     pub(super) place: (u32, usize),
     /// Inodes of the quota files for users and groups, with the feature `quota`.
@@ -252,6 +255,7 @@ impl super_block::Operations for Notblk {
                 disk_errors: Errors::from_disk(raw.errors.get()),
                 record <- Record::new(),
                 change <- new_mutex!((), "notblk::superblock"),
+                failed <- new_mutex!(0, "notblk::failed"),
                 place,
                 shutdown: shutdown::State::new(),
                 quota_files: quota::hidden_files(&raw),
@@ -347,6 +351,9 @@ impl super_block::Operations for Notblk {
         record::emergency_state(sb)?;
         if sb.is_read_only() || freeze::is_frozen(sb) {
             return Ok(());
+        }
+        if wait {
+            rewrite_lost(sb);
         }
         // Mounted: not valid until unmount says so.
         let buffer = write_super(sb, sb.data().clean_state() & !superblock::STATE_VALID)?;
@@ -516,6 +523,14 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
 fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
     let (block, off) = sb.data().place;
     Ok((sb.bread_keeping(block)?, off))
+}
+
+/// After writes of metadata have failed: what memory still has goes out with the sync that asks for it, and inodes do not keep
+/// pointing to blocks that never reached the disk. ext4 leaves such blocks behind.
+fn rewrite_lost(sb: &SuperBlock) {
+    if sb.device_failed(&mut sb.data().failed.lock()) {
+        sb.redirty_lost();
+    }
 }
 
 /// Writes the superblock, which says then that the filesystem is as it was before the mount, or is mounted (not `clean`),

@@ -211,6 +211,51 @@ void notblk_clear_buffer_write_io_error(struct buffer_head *bh)
 	clear_buffer_write_io_error(bh);
 }
 
+void notblk_clear_buffer_dirty(struct buffer_head *bh)
+{
+	clear_buffer_dirty(bh);
+}
+
+struct address_space *notblk_sb_bdev_mapping(struct super_block *sb)
+{
+	return sb->s_bdev->bd_mapping;
+}
+
+u32 notblk_mapping_wb_err(struct address_space *mapping)
+{
+	return READ_ONCE(mapping->wb_err);
+}
+
+int notblk_mapping_check_and_advance(struct address_space *mapping, u32 *since)
+{
+	return errseq_check_and_advance(&mapping->wb_err, since);
+}
+
+void notblk_folio_batch_init(struct folio_batch *batch)
+{
+	folio_batch_init(batch);
+}
+
+void notblk_folio_batch_release(struct folio_batch *batch)
+{
+	folio_batch_release(batch);
+}
+
+void notblk_folio_lock(struct folio *folio)
+{
+	folio_lock(folio);
+}
+
+void notblk_folio_unlock(struct folio *folio)
+{
+	folio_unlock(folio);
+}
+
+struct buffer_head *notblk_folio_buffers(struct folio *folio)
+{
+	return folio_buffers(folio);
+}
+
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count)
 {
 	clean_bdev_aliases(sb->s_bdev, block, count);

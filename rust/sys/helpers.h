@@ -51,6 +51,15 @@ bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
 void notblk_clear_buffer_write_io_error(struct buffer_head *bh);
+void notblk_clear_buffer_dirty(struct buffer_head *bh);
+struct address_space *notblk_sb_bdev_mapping(struct super_block *sb);
+u32 notblk_mapping_wb_err(struct address_space *mapping);
+int notblk_mapping_check_and_advance(struct address_space *mapping, u32 *since);
+void notblk_folio_batch_init(struct folio_batch *batch);
+void notblk_folio_batch_release(struct folio_batch *batch);
+void notblk_folio_lock(struct folio *folio);
+void notblk_folio_unlock(struct folio *folio);
+struct buffer_head *notblk_folio_buffers(struct folio *folio);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 
 /* linux/blkdev.h */

@@ -31,6 +31,7 @@
 //! | [`dio`] | `iomap_dio_rw`, its end_io, `inode_dio_wait` |
 //! | [`hold`] | hold points: parking tasks and bios |
 //! | [`buffer_head`] | `struct buffer_head`: a block of metadata |
+//! | [`lost`] | buffers whose write failed: written again, or let go |
 //! | [`trace`] | the driver's tracepoints |
 //! | [`transaction`] | the one way to change metadata |
 //! | [`export`] | `struct export_operations` |
@@ -71,6 +72,7 @@ pub(crate) mod kiocb;
 #[cfg(CONFIG_KUNIT = "y")]
 mod kunit;
 pub(crate) mod locked;
+mod lost;
 mod open_dir;
 pub(crate) mod open_file;
 #[cfg_attr(

@@ -80,8 +80,8 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         unsafe { bindings::notblk_bforget(buffer.as_raw()) };
     }
 
-    /// Drops stale buffers of blocks that become file data, so that their writeback cannot overwrite the data.
-    /// C: `clean_bdev_aliases`.
+    /// Drops stale buffers of blocks that become file data, so that their writeback cannot overwrite the data. Waits for writes
+    /// of them that are under way. C: `clean_bdev_aliases`.
     pub(crate) fn clean_aliases(&self, block: u32, count: u32) {
         // SAFETY: the superblock is valid.
         unsafe {
@@ -91,6 +91,7 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
                 u64::from(count),
             );
         }
+        self.sb.let_go_of_lost(block, count);
     }
 }
 

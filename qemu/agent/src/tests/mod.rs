@@ -24,6 +24,7 @@ mod faults;
 mod freeze;
 mod fsx;
 mod full;
+mod healed;
 mod hold;
 mod htree;
 mod io;
@@ -152,6 +153,7 @@ fn all() -> Vec<Test> {
     tests.extend(model::tests());
     tests.extend(full::tests());
     tests.extend(failing::tests());
+    tests.extend(healed::tests());
     tests.extend(punch::tests());
     tests.extend(mapping::tests());
     tests.extend(swap::tests());
