@@ -12,7 +12,7 @@
 use super::{
     buffered,
     error::{self, At, OrReport},
-    group, inode, super_block, Inode, SuperBlock, Transaction,
+    group, inode, quota, super_block, Inode, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -241,7 +241,8 @@ struct Found {
 fn look(sb: &SuperBlock, ino: u32) -> Result<Found> {
     let geo = &sb.data().geo;
     let bad = |why: &str| Err(error::report(sb, fmt!("orphan list: inode {ino}: {why}")));
-    if ino < geo.first_ino() || ino > geo.inodes_count() {
+    let ordinary = geo.first_ino()..=geo.inodes_count();
+    if !ordinary.contains(&ino) || quota::is_hidden_file(sb, ino) {
         return bad("no such file");
     }
     let (group, index) = geo

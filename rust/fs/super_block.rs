@@ -9,11 +9,11 @@ use super::{
     freeze, group, inode, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
-    quota,
+    project, quota,
     record::{self, Record},
     reserve::Windows,
     shutdown, xattr,
-    zones::Zones,
+    zones::{self, Zones},
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -43,7 +43,7 @@ use kernel::{
     seq_print,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, Mutex,
+        new_mutex, Mutex, SetOnce,
     },
 };
 use zerocopy::little_endian::{U16, U32, U64};
@@ -60,6 +60,10 @@ pub(crate) struct SuperData {
     pub(super) geo: Geometry,
     /// Where metadata lies: as `geo`.
     pub(super) zones: Zones,
+    /// Inode of the journal, or 0: as `geo`.
+    pub(super) journal_ino: u32,
+    /// Where the journal lies, if there is one: constant once the root directory has been read.
+    pub(super) journal: SetOnce<zones::Journal>,
     /// How names are hashed in indexed directories: as `geo`.
     pub(super) hash: HashInfo,
     /// Mount options.
@@ -94,8 +98,8 @@ pub(crate) struct SuperData {
     change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     pub(super) place: (u32, usize),
-    /// Inodes of the quota files for users and groups, with the feature `quota`.
-    pub(super) quota_files: Option<[u32; 2]>,
+    /// The hidden quota files, with the feature `quota`.
+    pub(super) quota_files: Option<quota::Files>,
     /// Whether the filesystem has been shut down.
     pub(super) shutdown: shutdown::State,
     /// See [`freeze`].
@@ -183,6 +187,7 @@ impl super_block::Operations for Notblk {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
             EINVAL
         })?;
+        check_project_quota(sb.id(), raw.feature_ro_compat.get(), &options)?;
         let hash = HashInfo::parse(&raw).ok_or_else(|| {
             pr_err!(
                 "({}): cannot mount: unknown default hash function {}\n",
@@ -239,6 +244,8 @@ impl super_block::Operations for Notblk {
             try_pin_init!(SuperData {
                 geo,
                 zones,
+                journal_ino: features::journal_inode(&raw),
+                journal: SetOnce::new(),
                 limits: limits::Live::new(&options.limits, &raw),
                 hash,
                 options: Live::new(&options),
@@ -266,6 +273,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn root(sb: &SuperBlock) -> Result<InodeRef<'_, Self>> {
+        zones::protect_journal(sb)?;
         let root = inode::iget(sb, ROOT_INO)?;
         if !root.is_dir() || root.size() == 0 {
             pr_err!(
@@ -300,6 +308,7 @@ impl super_block::Operations for Notblk {
             // Shut down too it answers EROFS, as ext4.
             record::emergency_state(sb).map_err(|_| EROFS)?;
         }
+        check_project_quota(sb.id(), data.features_ro_compat, options)?;
         if options.limits.refuses_quotas() && sb.quota_loaded() {
             pr_err!("({}): noquota while quotas are on\n", sb.id());
             return Err(EINVAL);
@@ -368,7 +377,8 @@ impl super_block::Operations for Notblk {
         record::emergency_state(sb)
     }
 
-    fn statfs(sb: &SuperBlock) -> Result<StatFs> {
+    fn statfs(inode: &Inode) -> Result<StatFs> {
+        let sb = inode.sb();
         let data = sb.data();
         let geo = &data.geo;
         let (blocks_free, inodes_free) = {
@@ -384,7 +394,7 @@ impl super_block::Operations for Notblk {
         let uuid: [u8; 16] = buffer
             .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
             .or_report(sb, At::SuperBlock)?;
-        Ok(StatFs {
+        let all = StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
             blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(overhead)),
@@ -394,7 +404,8 @@ impl super_block::Operations for Notblk {
             inodes_free,
             name_max: 255,
             fsid: fold_uuid(uuid),
-        })
+        };
+        Ok(project::limit(inode, all))
     }
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
@@ -487,7 +498,8 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     let ro_compat = features::unsupported_ro_compat(raw);
-    if !crate::vfs::quota::SUPPORTED && quota::hidden_files(raw).is_some() {
+    let wants_quota = features::RO_COMPAT_QUOTA | features::RO_COMPAT_PROJECT;
+    if !crate::vfs::quota::SUPPORTED && raw.feature_ro_compat.get() & wants_quota != 0 {
         if !sb.is_read_only() {
             pr_err!(
                 "({}): cannot mount read-write: this kernel has no quotas\n",
@@ -510,6 +522,15 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     Ok(true)
+}
+
+/// Limits of projects need projects. C: `ext4_check_quota_consistency`.
+fn check_project_quota(id: super_block::Id, ro_compat: u32, options: &Options) -> Result {
+    if options.limits.wants_project_quota() && ro_compat & features::RO_COMPAT_PROJECT == 0 {
+        pr_err!("({id}): prjquota without the feature project\n");
+        return Err(EINVAL);
+    }
+    Ok(())
 }
 
 /// The superblock's buffer, and where it begins in it.

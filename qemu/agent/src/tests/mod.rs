@@ -40,6 +40,7 @@ mod orphan;
 mod owners;
 mod panic;
 mod pjdfstest;
+mod project;
 mod punch;
 mod quota;
 mod quota_disk;
@@ -164,6 +165,7 @@ fn all() -> Vec<Test> {
     tests.extend(limits::tests());
     tests.extend(quota::tests());
     tests.extend(quota_disk::tests());
+    tests.extend(project::tests());
     tests.extend(cross::tests());
     tests.extend(differential::tests());
     tests.extend(regressions::tests());
