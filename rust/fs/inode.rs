@@ -63,8 +63,6 @@ pub(crate) struct DiskFields {
     pub(super) fresh: bool,
     /// They have been cleared before that.
     pub(super) cleared: bool,
-    /// Directory: the first block that may have room for an entry.
-    pub(super) room_hint: u32,
 }
 
 impl InodeData {

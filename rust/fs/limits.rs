@@ -88,6 +88,20 @@ impl Limits {
         self.noquota
     }
 
+    /// Whether limits of users, and of groups, are to be kept.
+    pub(super) fn wants_quotas(&self) -> (bool, bool) {
+        (self.usrquota, self.grpquota)
+    }
+
+    /// A named quota file stands in for the option.
+    pub(super) fn drop_quota(&mut self, kind: Kind) {
+        match kind {
+            Kind::User => self.usrquota = false,
+            Kind::Group => self.grpquota = false,
+            Kind::Project => self.prjquota = false,
+        }
+    }
+
     /// Whether limits of projects are to be kept.
     pub(super) fn wants_project_quota(&self) -> bool {
         self.prjquota

@@ -93,7 +93,7 @@ impl quota::Operations for Notblk {
     }
 
     fn wants_limits(sb: &SuperBlock, kind: Kind) -> bool {
-        sb.data().limits.quota(kind)
+        sb.data().limits.quota(kind) || sb.data().named_quotas.lock().has(kind)
     }
 
     fn project(inode: &Inode) -> Option<u32> {

@@ -6,7 +6,7 @@ use super::{
     balloc::Run,
     counters::Counters,
     error::{At, OrReport},
-    freeze, group, inode, limits,
+    freeze, group, inode, jquota, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
     project, quota,
@@ -30,6 +30,7 @@ use crate::{
         errno::EUCLEAN,
         fs_context::{Log, Value},
         hold::Gate,
+        quota::Kind,
         shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
@@ -98,6 +99,9 @@ pub(crate) struct SuperData {
     change: Mutex<()>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     pub(super) place: (u32, usize),
+    /// Protects the names of quota files. Nothing is taken under it.
+    #[pin]
+    pub(super) named_quotas: Mutex<jquota::Named>,
     /// The hidden quota files, with the feature `quota`.
     pub(super) quota_files: Option<quota::Files>,
     /// Whether the filesystem has been shut down.
@@ -163,6 +167,7 @@ impl super_block::Operations for Notblk {
     fn options(sb: &SuperBlock) -> Options {
         Options {
             limits: sb.data().limits.get(),
+            named_quotas: sb.data().named_quotas.lock().clone(),
             ..sb.data().options.get()
         }
     }
@@ -187,7 +192,9 @@ impl super_block::Operations for Notblk {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
             EINVAL
         })?;
+        let quota_files = quota::hidden_files(&raw);
         check_project_quota(sb.id(), raw.feature_ro_compat.get(), &options)?;
+        check_named_quotas(sb.id(), quota_files.is_some(), &mut options, None)?;
         let hash = HashInfo::parse(&raw).ok_or_else(|| {
             pr_err!(
                 "({}): cannot mount: unknown default hash function {}\n",
@@ -239,6 +246,7 @@ impl super_block::Operations for Notblk {
         }
 
         let state = raw.state.get();
+        let names = options.named_quotas.clone();
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
@@ -261,7 +269,8 @@ impl super_block::Operations for Notblk {
                 change <- new_mutex!((), "notblk::superblock"),
                 place,
                 shutdown: shutdown::State::new(),
-                quota_files: quota::hidden_files(&raw),
+                named_quotas <- new_mutex!(names, "notblk::named_quotas"),
+                quota_files,
                 frozen: Atomic::new(false),
                 mount_sampled: Atomic::new(false),
                 written: (raw.kbytes_written.get(), sb.sectors_written()),
@@ -309,6 +318,13 @@ impl super_block::Operations for Notblk {
             record::emergency_state(sb).map_err(|_| EROFS)?;
         }
         check_project_quota(sb.id(), data.features_ro_compat, options)?;
+        let before = data.named_quotas.lock().clone();
+        check_named_quotas(
+            sb.id(),
+            data.quota_files.is_some(),
+            &mut options.clone(),
+            Some((&before, sb.quota_loaded())),
+        )?;
         if options.limits.refuses_quotas() && sb.quota_loaded() {
             pr_err!("({}): noquota while quotas are on\n", sb.id());
             return Err(EINVAL);
@@ -325,6 +341,13 @@ impl super_block::Operations for Notblk {
                     );
                     return Err(EROFS);
                 }
+                if !orphan::is_empty(sb) {
+                    pr_err!(
+                        "({}): cannot remount read-write: it was made read-only by force, with orphans; unmount it\n",
+                        sb.id()
+                    );
+                    return Err(EINVAL);
+                }
                 mark_mounted(sb)?;
             }
             _ => {}
@@ -335,11 +358,14 @@ impl super_block::Operations for Notblk {
     fn set_options(sb: &SuperBlock, options: &Options) {
         let data = sb.data();
         let mut options = options.clone();
+        // Checked by now, or what was there before.
+        let _ = check_named_quotas(sb.id(), data.quota_files.is_some(), &mut options, None);
         if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
             options.discard = false;
         }
         data.options.set(&options);
         data.limits.set(&options.limits);
+        *data.named_quotas.lock() = options.named_quotas;
     }
 
     fn put_super(sb: &SuperBlock) {
@@ -427,6 +453,7 @@ impl super_block::Operations for Notblk {
             seq_print!(m, ",emergency_ro");
         }
         sb.data().limits.show(m);
+        sb.data().named_quotas.lock().show(m);
     }
 
     fn write_inode(inode: &Inode) -> Result {
@@ -529,6 +556,31 @@ fn check_project_quota(id: super_block::Id, ro_compat: u32, options: &Options) -
     if options.limits.wants_project_quota() && ro_compat & features::RO_COMPAT_PROJECT == 0 {
         pr_err!("({id}): prjquota without the feature project\n");
         return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Checks the names of quota files, `before` being those of the mount and whether quotas are on; and puts the options into the form
+/// that a mount keeps.
+fn check_named_quotas(
+    id: super_block::Id,
+    has_hidden_files: bool,
+    options: &mut Options,
+    before: Option<(&jquota::Named, bool)>,
+) -> Result {
+    if has_hidden_files {
+        options.named_quotas = jquota::Named::default();
+        return Ok(());
+    }
+    let plain = options.limits.wants_quotas();
+    options.named_quotas.check(plain, before).map_err(|why| {
+        pr_err!("({id}): {why}\n");
+        EINVAL
+    })?;
+    for kind in Kind::ALL {
+        if options.named_quotas.has(kind) {
+            options.limits.drop_quota(kind);
+        }
     }
     Ok(())
 }

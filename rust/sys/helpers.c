@@ -803,7 +803,17 @@ bool notblk_project_dqblk(struct super_block *sb, u32 project, struct mem_dqblk 
 	dqput(dquot);
 	return true;
 }
+int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type)
+{
+	/* Only looks the name up. */
+	return dquot_quota_on_mount(sb, (char *)name, format, type);
+}
 #else
+int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type)
+{
+	return -ESRCH;
+}
+
 int notblk_dquot_transfer_project(struct inode *inode, u32 project)
 {
 	return 0;

@@ -62,6 +62,17 @@ impl Kind {
     }
 }
 
+/// The format of a visible quota file, as mount options name it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `QFMT_VFS_OLD`
+    Old = 1,
+    /// `QFMT_VFS_V0`
+    V0 = 2,
+    /// `QFMT_VFS_V1`
+    V1 = 4,
+}
+
 /// What the quota library asks of a filesystem.
 pub(crate) trait Operations: Sized {
     /// Whether the filesystem has hidden quota files, and no others.
@@ -238,6 +249,37 @@ impl<T: FileSystem> SuperBlock<T> {
             }
         }
         Ok(())
+    }
+
+    /// Turns the quotas of a kind on by a file in the root directory, limits included, until [`Self::quota_off_by_name`].
+    /// `s_umount` is held exclusively. C: `dquot_quota_on_mount`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` where there is no such file; `ESRCH`, `EINVAL` for one that is not of this format; `EIO`, `ENOMEM`.
+    pub(crate) fn quota_on_by_name(&self, kind: Kind, name: &CStr, format: Format) -> Result {
+        // SAFETY: valid by invariant, s_umount is held, and the root is there by now; C does not change the name. CAST: small.
+        to_result(unsafe {
+            bindings::notblk_dquot_quota_on_mount(
+                self.as_raw(),
+                name.as_char_ptr(),
+                format as c_int,
+                kind.raw(),
+            )
+        })
+    }
+
+    /// Turns them off again. C: `dquot_quota_off` in `ext4_orphan_cleanup`.
+    pub(crate) fn quota_off_by_name(&self, kind: Kind) {
+        // SAFETY: valid by invariant, and s_umount is held.
+        let off = to_result(unsafe { bindings::notblk_dquot_quota_off(self.as_raw(), kind.raw()) });
+        if let Err(e) = off {
+            pr_err!(
+                "({}): {} quota not turned off: {e:?}\n",
+                self.id(),
+                kind.name()
+            );
+        }
     }
 
     /// Turns all quotas off, before unmount. C: `ext4_quotas_off`.

@@ -44,6 +44,7 @@ mod project;
 mod punch;
 mod quota;
 mod quota_disk;
+mod quota_names;
 mod record;
 mod regressions;
 mod remount;
@@ -165,6 +166,7 @@ fn all() -> Vec<Test> {
     tests.extend(limits::tests());
     tests.extend(quota::tests());
     tests.extend(quota_disk::tests());
+    tests.extend(quota_names::tests());
     tests.extend(project::tests());
     tests.extend(cross::tests());
     tests.extend(differential::tests());
