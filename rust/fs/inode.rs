@@ -368,7 +368,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
 pub(super) fn has_room_for_project(inode: &Inode) -> Result<bool> {
     let sb = inode.sb();
     if inode.data().disk.lock().fresh {
-        return Ok(true);
+        return Ok(sb.data().geo.extra_isize_wanted() >= disk::RAW_INODE_EXTRA_SIZE);
     }
     let (table, off) = buffer(sb, inode.ino())?;
     let extra = read_extra(sb, &table, off).or_report(sb, At::Inode(inode.ino()))?;
