@@ -22,7 +22,7 @@ const PAGE: u64 = 4096;
 
 /// After both sides have written some bytes of a file by mmap: gives each the blocks around them that the other has.
 ///
-/// `zeroes` is a file of at least one zero byte.
+/// `zeroes` is a file of zeroes.
 ///
 /// # Errors
 ///

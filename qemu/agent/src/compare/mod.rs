@@ -9,7 +9,7 @@
 //! - [`op`], [`generate`]: what there is to do, and the sequence of a seed
 //! - [`class`]: what is left out because one of the two does not have it
 //! - [`side`], [`meta`], [`tree`]: doing and looking
-//! - [`folio`]: what may differ after a write by mmap
+//! - [`folio`], [`tail`]: what may differ after a write by mmap
 //! - [`shrink`]: fewer operations
 //! - [`workload`]: the same operations on one filesystem alone, for tests of other things
 
@@ -21,6 +21,7 @@ mod meta;
 mod op;
 mod shrink;
 mod side;
+mod tail;
 mod tree;
 mod workload;
 
@@ -44,6 +45,7 @@ use std::fs::write;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tail::Tails;
 
 /// What the driver under test is held against.
 const CONTROL: &str = "ext4";
@@ -254,6 +256,7 @@ impl Bench<'_> {
     ) -> Result<Option<Difference>> {
         let mut pair = self.fresh()?;
         let mut punched = Punched::default();
+        let mut tails = Tails::default();
         let due = |every: Option<u32>, done: usize| {
             every.is_some_and(|every| {
                 (done + 1).is_multiple_of(every as usize) || done + 1 == ops.len()
@@ -279,7 +282,13 @@ impl Bench<'_> {
                     }
                     None
                 }
-                _ => self.one(*number, op, &mut pair, &mut punched, seen),
+                _ => {
+                    let [subject, control] = &pair;
+                    tails.before(&op.what, [subject, control], subject.zeroes())?;
+                    let found = self.one(*number, op, &mut pair, &mut punched, seen);
+                    tails.done(&op.what, &pair[1]);
+                    found
+                }
             };
             if found.is_some() {
                 return Ok(found);

@@ -34,7 +34,7 @@ pub struct Stock {
     bytes: Buffer,
     /// The same, as a file that mappings are filled from.
     file: File,
-    /// A file of one zero byte, for the same use.
+    /// A file of a page of zeroes, for the same use.
     zeroes: File,
 }
 
@@ -49,7 +49,7 @@ impl Stock {
         };
         let (file, zeroes) = (memory("stock")?, memory("zeroes")?);
         file.write_all_at(&bytes, 0)?;
-        zeroes.set_len(1)?;
+        zeroes.set_len(4096)?;
         Ok(Rc::new(Stock {
             bytes,
             file,
@@ -173,7 +173,7 @@ impl Side {
         self.slots.get(slot)?.as_ref()
     }
 
-    /// A file of one zero byte.
+    /// A file of a page of zeroes.
     pub fn zeroes(&self) -> &File {
         &self.stock.zeroes
     }
