@@ -82,8 +82,11 @@ bits! { RO_COMPAT_NAMES:
 /// The incompatible features that this driver supports.
 pub const SUPPORTED_INCOMPAT: u32 = INCOMPAT_FILETYPE;
 /// The read-only compatible features with which this driver writes.
-pub const SUPPORTED_RO_COMPAT: u32 =
-    RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE | RO_COMPAT_DIR_NLINK | RO_COMPAT_QUOTA;
+pub const SUPPORTED_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER
+    | RO_COMPAT_LARGE_FILE
+    | RO_COMPAT_DIR_NLINK
+    | RO_COMPAT_QUOTA
+    | RO_COMPAT_PROJECT;
 
 /// The features that forbid mounting this filesystem.
 pub fn unsupported_incompat(raw: &RawSuperBlock) -> Names {
@@ -98,6 +101,15 @@ pub fn unsupported_ro_compat(raw: &RawSuperBlock) -> Names {
     Names {
         bits: raw.feature_ro_compat.get() & !SUPPORTED_RO_COMPAT,
         names: RO_COMPAT_NAMES,
+    }
+}
+
+/// The inode of the journal, 0 where there is none in this filesystem.
+pub fn journal_inode(raw: &RawSuperBlock) -> u32 {
+    if raw.feature_compat.get() & COMPAT_HAS_JOURNAL != 0 {
+        raw.journal_inum.get()
+    } else {
+        0
     }
 }
 

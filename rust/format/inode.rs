@@ -328,6 +328,11 @@ impl RawInodeExtra {
             .then_some(self.version_hi)
     }
 
+    /// The project, if it is in use.
+    pub fn used_projid(&self) -> Option<U32> {
+        self.uses(offset_of!(Self, projid)).then_some(self.projid)
+    }
+
     /// Extra bits of the access time, if they are in use.
     pub fn used_atime_extra(&self) -> Option<U32> {
         self.uses(offset_of!(Self, atime_extra))

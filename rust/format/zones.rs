@@ -18,7 +18,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    fn new(start: u32, count: u32) -> Self {
+    /// The `count` blocks from `start` on.
+    pub fn new(start: u32, count: u32) -> Self {
         Self {
             start,
             end: start.saturating_add(count),

@@ -156,17 +156,10 @@ fn add_to_list(
     dir: &Locked<Exclusive>,
     new: &NewEntry<'_>,
 ) -> Result {
-    let hint = dir.data().disk.lock().room_hint;
-    let count = block_count(dir);
-    // From the first block that may have room, for there is none before it.
-    for lblk in hint.min(count)..count {
+    // From the first one on, as ext4: it may have the name, whatever the caches say.
+    for lblk in 0..block_count(dir) {
         if add_to(transaction, dir, lblk, new)? {
             return Ok(());
-        }
-        let mut disk = dir.data().disk.lock();
-        if new.name.len() <= SMALL_NAME && disk.room_hint == lblk {
-            // No room for a small name: none for larger ones.
-            disk.room_hint = lblk.saturating_add(1);
         }
     }
     let layout = layout(dir.sb());
@@ -177,9 +170,6 @@ fn add_to_list(
     changed(dir);
     Ok(())
 }
-
-/// A block that has no room for a name of this length is taken to be full.
-const SMALL_NAME: usize = 16;
 
 /// Adds an entry to one block, or answers that there is no room. C: `add_dirent_to_buf`.
 ///
@@ -272,11 +262,6 @@ pub(super) fn remove(
 ) -> Result {
     let sb = dir.sb();
     record::emergency_state(sb)?;
-    {
-        // The block has room again.
-        let mut disk = dir.data().disk.lock();
-        disk.room_hint = disk.room_hint.min(place.lblk);
-    }
     // Read again: the entry belongs to `dir`, whose lock has been held since it was found.
     let mut access = transaction.write(read_block(dir, place.lblk)?);
     dir::remove(&mut access, &layout(sb), &place.found)

@@ -3,7 +3,7 @@
 //! File handles, for NFS servers and `open_by_handle_at(2)`. C: `ext4_nfs_get_inode` in `fs/ext4/super.c`, `ext4_get_parent` in
 //! `fs/ext4/namei.c`.
 
-use super::{dir, error, inode, Inode, Notblk, SuperBlock};
+use super::{dir, error, inode, quota, Inode, Notblk, SuperBlock};
 use crate::{
     format::inode::ROOT_INO,
     vfs::{
@@ -23,7 +23,9 @@ impl export::Operations for Notblk {
         let geo = &sb.data().geo;
         // A number that no name can lead to is no damage: the client made it up.
         let ordinary = u64::from(geo.first_ino())..=u64::from(geo.inodes_count());
-        if ino != u64::from(ROOT_INO) && !ordinary.contains(&ino) {
+        // CAST: of the numbers that are looked up, all have 32 bits.
+        let is_file = ordinary.contains(&ino) && !quota::is_hidden_file(sb, ino as u32);
+        if ino != u64::from(ROOT_INO) && !is_file {
             return Err(ESTALE);
         }
         let inode = inode::iget(sb, ino)?;

@@ -2,7 +2,7 @@
 
 //! The flags of `chattr(1)`. C: `ext4_fileattr_get`, `ext4_fileattr_set` and `ext4_ioctl_setflags` in `fs/ext4/ioctl.c`.
 
-use super::{inode as our_inode, record, Inode, Locked, Notblk};
+use super::{inode as our_inode, project, record, Inode, Locked, Notblk};
 use crate::{
     format::inode as disk,
     vfs::{errno::EOPNOTSUPP, fileattr, super_block::capable_resource, Exclusive},
@@ -19,7 +19,7 @@ impl fileattr::Operations for Notblk {
         }
     }
 
-    fn set_flags(inode: &Locked<Exclusive>, flags: u32) -> Result {
+    fn set(inode: &Locked<Exclusive>, flags: u32, project: u32) -> Result {
         if flags & !disk::FL_USER_VISIBLE != 0 {
             return Err(EOPNOTSUPP);
         }
@@ -30,6 +30,11 @@ impl fileattr::Operations for Notblk {
         }
         let old = inode.data().disk.lock().flags;
         check(old, flags)?;
+        if old & flags & disk::FL_IMMUTABLE != 0
+            && project::of(inode).is_some_and(|old| old != project)
+        {
+            return Err(EPERM);
+        }
         if inode.is_regular() && !inode.is_immutable() && flags & disk::FL_IMMUTABLE != 0 {
             // Direct I/O in flight ends; and mapped pages become read-only, so that whoever writes to one again asks us.
             inode.dio_wait();
@@ -54,7 +59,7 @@ impl fileattr::Operations for Notblk {
             // To migrate takes the feature. After the rest has been set, as ext4 has it.
             return Err(EINVAL);
         }
-        Ok(())
+        project::set(inode, project)
     }
 
     fn birth_time(inode: &Inode) -> Option<(i64, u32)> {

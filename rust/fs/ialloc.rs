@@ -5,7 +5,7 @@
 use super::{
     acl, balloc,
     error::{self, At, OrReport},
-    group, inode, record,
+    group, inode, project, record,
     super_block::Space,
     Inode, Notblk, SuperBlock, Transaction,
 };
@@ -50,7 +50,7 @@ pub(super) fn new_inode<'a>(
     };
     let inherited = mask_flags(creation.mode(), dir.data().disk.lock().flags & FL_INHERITED);
     new.init(dir, creation, inode::vfs_flags(inherited));
-    inode::init_new(&mut new, inherited);
+    inode::init_new(&mut new, inherited, project::for_new(dir));
     if sb.data().limits.grpid() {
         new.take_group(dir, creation);
     }

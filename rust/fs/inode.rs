@@ -6,7 +6,8 @@ use super::{
     error::{self, At, OrReport},
     group,
     map::BlockMap,
-    orphan, symlink, truncate, xattr, zones, Inode, Notblk, SuperBlock, Transaction,
+    orphan, project, quota, symlink, truncate, xattr, zones, Inode, Notblk, SuperBlock,
+    Transaction,
 };
 use crate::{
     format::{
@@ -56,12 +57,12 @@ pub(crate) struct DiskFields {
     pub(super) file_acl: u32,
     /// `i_crtime`: when the inode was made, where it has room to say so.
     pub(super) crtime: Option<(i64, u32)>,
+    /// `i_projid`: the project. 0 without the feature, or where the inode has no room for it.
+    pub(super) project: u32,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
     /// They have been cleared before that.
     pub(super) cleared: bool,
-    /// Directory: the first block that may have room for an entry.
-    pub(super) room_hint: u32,
 }
 
 impl InodeData {
@@ -100,6 +101,13 @@ pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
         .geo
         .inode_group(short)
         .or_report(sb, At::Inode(ino))?;
+    if quota::is_hidden_file(sb, short) {
+        return Err(error::report_inode(
+            sb,
+            ino,
+            fmt!("inode {ino}: a quota file, and has a name"),
+        ));
+    }
     iget_hidden(sb, ino)
 }
 
@@ -171,6 +179,10 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
         fields.file_acl = raw.file_acl.get();
+        fields.project = extra
+            .filter(|_| project::is_on(new.sb()))
+            .and_then(RawInodeExtra::used_projid)
+            .map_or(project::DEFAULT, U32::get);
         fields.crtime = extra
             .and_then(RawInodeExtra::used_crtime)
             .map(|(sec, extra)| time(sec, extra));
@@ -292,13 +304,14 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
         .with(Flags::DIRSYNC, flags & disk::FL_DIRSYNC != 0)
 }
 
-/// A created inode's part on disk: nothing yet but its flags.
-pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32) {
+/// A created inode's part on disk: nothing yet but its flags and its project.
+pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32, project: u32) {
     let now = new.times().ctime;
     let has_room = new.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
     let mut fields = new.data().disk.lock();
     *fields = DiskFields {
         flags,
+        project,
         fresh: true,
         crtime: has_room.then_some(now),
         ..DiskFields::default()
@@ -338,7 +351,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         &mut access,
         off,
         &times,
-        (fields.crtime, inode.version()),
+        (&fields, inode.version()),
         fresh,
     )
     .or_report(sb, at)?;
@@ -349,6 +362,17 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         super::super_block::set_large_file(sb)?;
     }
     Ok(written)
+}
+
+/// Whether the inode has room for a project on disk, or will have once it is there.
+pub(super) fn has_room_for_project(inode: &Inode) -> Result<bool> {
+    let sb = inode.sb();
+    if inode.data().disk.lock().fresh {
+        return Ok(sb.data().geo.extra_isize_wanted() >= disk::RAW_INODE_EXTRA_SIZE);
+    }
+    let (table, off) = buffer(sb, inode.ino())?;
+    let extra = read_extra(sb, &table, off).or_report(sb, At::Inode(inode.ino()))?;
+    Ok(extra.is_some_and(|extra| extra.used_projid().is_some()))
 }
 
 /// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.
@@ -475,7 +499,7 @@ fn write_extra(
     block: &mut impl BlockMut,
     off: usize,
     times: &Times,
-    (crtime, version): (Option<(i64, u32)>, u64),
+    (fields, version): (&DiskFields, u64),
     fresh: bool,
 ) -> Result<(), crate::format::corrupt::Corrupt> {
     let geo = &sb.data().geo;
@@ -487,7 +511,7 @@ fn write_extra(
     let encode = |(sec, nsec): (i64, u32)| time::encode(DiskTime { sec, nsec });
     if fresh {
         extra.extra_isize = U16::new(geo.extra_isize_wanted());
-        (extra.crtime, extra.crtime_extra) = encode(crtime.unwrap_or(times.ctime));
+        (extra.crtime, extra.crtime_extra) = encode(fields.crtime.unwrap_or(times.ctime));
     }
     if extra.used_ctime_extra().is_some() {
         extra.ctime_extra = encode(times.ctime).1;
@@ -498,6 +522,9 @@ fn write_extra(
     if extra.used_version_hi().is_some() {
         // CAST: the upper half.
         extra.version_hi = U32::new((version >> 32) as u32);
+    }
+    if extra.used_projid().is_some() {
+        extra.projid = U32::new(fields.project);
     }
     if extra.used_atime_extra().is_some() {
         extra.atime_extra = encode(times.atime).1;

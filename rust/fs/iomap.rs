@@ -47,6 +47,7 @@ impl iomap::Operations for Notblk {
         if !flags.is_direct() && !flags.is_fault() {
             // Readers may look as soon as a block has a place, so a buffered write gets its blocks when it has locked the
             // folio that they belong to, and no earlier.
+            let holes = map.holes(inode, lblk, holes, count);
             let count = balloc::expect(inode.sb(), holes.min(map.take_at_most()))?;
             return Ok((
                 Mapping::Reserved {

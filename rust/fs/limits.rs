@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mount options about who may have how much: `resuid=`, `resgid=` (the reserved blocks), `grpid` and `nogrpid` (whose group a
-//! new file has), `minixdf` and `bsddf` (what `statfs` calls the size), `usrquota`, `grpquota`, `quota` and `noquota` (see
+//! new file has), `minixdf` and `bsddf` (what `statfs` calls the size), `usrquota`, `grpquota`, `prjquota`, `quota` and `noquota` (see
 //! [`super::quota`]), and `sb=` (which copy of the superblock counts). All but `sb=` change by remount.
 
 use super::{super_block::Space, SuperBlock};
@@ -41,6 +41,8 @@ pub(super) struct Limits {
     usrquota: bool,
     /// Limits on what groups have.
     grpquota: bool,
+    /// Limits on what projects have.
+    prjquota: bool,
     /// `noquota` was said, and nothing after it.
     noquota: bool,
     /// Where the superblock is, in KiB.
@@ -66,9 +68,14 @@ impl Limits {
                 self.grpquota = true;
                 self.noquota = false;
             }
+            (b"prjquota", Value::Flag) => {
+                self.prjquota = true;
+                self.noquota = false;
+            }
             (b"noquota", Value::Flag) => {
                 self.usrquota = false;
                 self.grpquota = false;
+                self.prjquota = false;
                 self.noquota = true;
             }
             _ => return Ok(false),
@@ -79,6 +86,25 @@ impl Limits {
     /// Whether no quota is wanted, in so many words.
     pub(super) fn refuses_quotas(&self) -> bool {
         self.noquota
+    }
+
+    /// Whether limits of users, and of groups, are to be kept.
+    pub(super) fn wants_quotas(&self) -> (bool, bool) {
+        (self.usrquota, self.grpquota)
+    }
+
+    /// A named quota file stands in for the option.
+    pub(super) fn drop_quota(&mut self, kind: Kind) {
+        match kind {
+            Kind::User => self.usrquota = false,
+            Kind::Group => self.grpquota = false,
+            Kind::Project => self.prjquota = false,
+        }
+    }
+
+    /// Whether limits of projects are to be kept.
+    pub(super) fn wants_project_quota(&self) -> bool {
+        self.prjquota
     }
 
     /// Where to look for the superblock: bytes from the beginning of the device.
@@ -121,6 +147,7 @@ pub(crate) struct Live {
     minixdf: Atomic<bool>,
     usrquota: Atomic<bool>,
     grpquota: Atomic<bool>,
+    prjquota: Atomic<bool>,
     sb: u32,
 }
 
@@ -140,6 +167,7 @@ impl Live {
             minixdf: Atomic::new(false),
             usrquota: Atomic::new(false),
             grpquota: Atomic::new(false),
+            prjquota: Atomic::new(false),
             sb: limits.sb.unwrap_or(FIRST_SUPER),
         };
         live.set(limits);
@@ -158,6 +186,7 @@ impl Live {
         self.minixdf.store(limits.minixdf, Relaxed);
         self.usrquota.store(limits.usrquota, Relaxed);
         self.grpquota.store(limits.grpquota, Relaxed);
+        self.prjquota.store(limits.prjquota, Relaxed);
     }
 
     pub(super) fn get(&self) -> Limits {
@@ -168,6 +197,7 @@ impl Live {
             minixdf: self.minixdf(),
             usrquota: self.quota(Kind::User),
             grpquota: self.quota(Kind::Group),
+            prjquota: self.quota(Kind::Project),
             noquota: false,
             sb: Some(self.sb),
         }
@@ -188,6 +218,7 @@ impl Live {
         match kind {
             Kind::User => self.usrquota.load(Relaxed),
             Kind::Group => self.grpquota.load(Relaxed),
+            Kind::Project => self.prjquota.load(Relaxed),
         }
     }
 
@@ -200,6 +231,7 @@ impl Live {
             ("minixdf", self.minixdf()),
             ("usrquota", self.quota(Kind::User)),
             ("grpquota", self.quota(Kind::Group)),
+            ("prjquota", self.quota(Kind::Project)),
         ] {
             if on {
                 seq_print!(m, ",{name}");

@@ -110,6 +110,21 @@ impl BlockMap {
         Err(EUCLEAN)
     }
 
+    /// How many holes there are from `lblk` on, at most `max`, over the ends of pointer arrays: `known` have been looked up. The
+    /// page cache makes its folios as large as what it is told of at once.
+    pub(super) fn holes(&self, inode: &Inode, lblk: u32, known: u32, max: u32) -> u32 {
+        let mut holes = known;
+        while holes < max {
+            let next = lblk.saturating_add(holes);
+            // Who gets there meets the error.
+            match self.lookup(inode, next, max.saturating_sub(holes), Reads::Allowed) {
+                Ok(Lookup::Hole(more)) => holes = holes.saturating_add(more),
+                Ok(Lookup::Mapped(_)) | Err(_) => break,
+            }
+        }
+        holes
+    }
+
     /// Gives blocks to `lblk`, which is a hole, and to as many after it, up to `want`, as are holes too and get
     /// consecutive blocks. Indirect blocks come along. The new blocks' contents are what the disk had: the caller writes
     /// or zeroes them.
@@ -387,7 +402,7 @@ impl Array<'_, '_> {
 fn check(inode: &Inode, start: u32, count: u32) -> Result {
     let sb = inode.sb();
     sb.data()
-        .check_blocks(start, count)
+        .check_blocks_of(inode.ino(), start, count)
         .or_report(sb, At::Pointer(inode.ino()))
 }
 

@@ -25,6 +25,8 @@
 //! | [`dx`], [`readdir`] | indexed directories: their index; reading them in the order of hashes | `fs/ext4/namei.c`, `dir.c` |
 //! | [`super_block`], [`options`], [`ext4_options`] | mounting, statfs, sync; mount options | `fs/ext2/super.c` |
 //! | [`quota`] | charging for blocks; quota files | `fs/ext4/super.c` |
+//! | [`project`] | projects of inodes, and who may be where | `fs/ext4/ioctl.c`, `namei.c` |
+//! | [`jquota`] | mount options that name quota files | `fs/ext4/super.c` |
 //! | [`limits`] | reserved blocks, groups of new files: mount options about them | `fs/ext4/balloc.c`, `super.c` |
 //! | [`xattr`], [`acl`] | extended attributes; POSIX ACLs | `fs/ext4/xattr.c`, `acl.c` |
 //! | [`orphan`] | what a crash would leave behind | `fs/ext4/orphan.c` |
@@ -71,6 +73,7 @@ mod ialloc;
 mod inode;
 mod ioctl;
 mod iomap;
+mod jquota;
 mod last_mounted;
 mod limits;
 mod links;
@@ -78,6 +81,7 @@ mod map;
 mod namei;
 mod options;
 mod orphan;
+mod project;
 mod punch;
 mod quota;
 mod readdir;

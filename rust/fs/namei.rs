@@ -4,7 +4,7 @@
 
 use super::{
     dir::{self, find, Place},
-    error, ialloc, inode, links, orphan, readdir, rename, symlink, Inode, Locked, Notblk,
+    error, ialloc, inode, links, orphan, project, readdir, rename, symlink, Inode, Locked, Notblk,
     Transaction,
 };
 use crate::{
@@ -124,6 +124,7 @@ impl vfs::dir::Operations for Notblk {
         if links::has_all(inode) {
             return Err(EMLINK);
         }
+        project::check_name(dir, inode)?;
         dir.quota_initialize()?;
         let transaction = Transaction::start(dir.sb());
         let file_type = file_type(inode.mode());
@@ -181,6 +182,7 @@ impl vfs::dir::Operations for Notblk {
         target: Option<&Inode>,
         whiteout: Option<&Creation<'_>>,
     ) -> Result {
+        project::check_name(to.dir, inode)?;
         for changed in [Some(&**from.dir), Some(&**to.dir), Some(inode), target] {
             changed.map_or(Ok(()), Inode::quota_initialize)?;
         }
@@ -193,6 +195,8 @@ impl vfs::dir::Operations for Notblk {
         inode: &Inode,
         other: &Inode,
     ) -> Result {
+        project::check_name(to.dir, inode)?;
+        project::check_name(from.dir, other)?;
         from.dir.quota_initialize()?;
         to.dir.quota_initialize()?;
         rename::exchange(from, to, inode, other)

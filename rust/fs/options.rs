@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mount options: `drain=on|off`, `fallback_delay_ms=N`, `errors=continue|remount-ro|panic` and `discard`, and those of
-//! [`super::limits`]. These change by remount, at any time. Others of ext4's are in [`ext4_options`].
+//! [`super::limits`] and [`super::jquota`]. These change by remount, at any time. Others of ext4's are in [`ext4_options`].
 
-use super::{ext4_options, limits::Limits};
+use super::{ext4_options, jquota, limits::Limits};
 use crate::{
     format::{number, superblock},
     vfs::fs_context::{Log, Value},
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(super) discard: bool,
     /// Reserved blocks, groups, `statfs`. A mounted filesystem has them in [`super::limits::Live`].
     pub(super) limits: Limits,
+    /// Names of quota files. A mounted filesystem has them in `SuperData::named_quotas`.
+    pub(super) named_quotas: jquota::Named,
 }
 
 /// What damage leads to, beside a log line and the error to the caller. C: `EXT2_MOUNT_ERRORS_*`.
@@ -80,6 +82,7 @@ impl Default for Options {
             errors: None,
             discard: false,
             limits: Limits::default(),
+            named_quotas: jquota::Named::default(),
         }
     }
 }
@@ -87,7 +90,7 @@ impl Default for Options {
 impl Options {
     /// Takes one option. `Ok(false)`: not one of ours.
     pub(super) fn parse(&mut self, key: &[u8], value: Value<'_>, log: &Log) -> Result<bool> {
-        if self.limits.parse(key, &value, log)? {
+        if self.limits.parse(key, &value, log)? || self.named_quotas.parse(key, &value, log)? {
             return Ok(true);
         }
         match (key, value) {
@@ -158,6 +161,7 @@ impl Live {
             errors: Errors::from_live(self.errors.load(Relaxed)),
             discard: self.discards(),
             limits: Limits::default(),
+            named_quotas: jquota::Named::default(),
         }
     }
 

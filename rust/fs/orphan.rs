@@ -12,7 +12,7 @@
 use super::{
     buffered,
     error::{self, At, OrReport},
-    group, inode, super_block, Inode, SuperBlock, Transaction,
+    group, inode, jquota, quota, super_block, Inode, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -112,6 +112,12 @@ pub(super) fn add_or_tell(transaction: &Transaction<'_>, inode: &Inode) {
     }
 }
 
+/// Whether nothing has been put on the list since the mount and is there still. What a read-only mount leaves on the disk does
+/// not count.
+pub(super) fn is_empty(sb: &SuperBlock) -> bool {
+    sb.data().orphans.lock().first == 0
+}
+
 /// Takes an inode off the list, if it is there; its `i_dtime` is 0 then. C: `ext4_orphan_del`.
 ///
 /// # Errors
@@ -173,6 +179,7 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
     let Some(count) = orphan::walk(first, |ino| look(sb, ino).map(|found| found.next))? else {
         return Err(error::report(sb, fmt!("orphan list: comes back to itself")));
     };
+    let _quotas = jquota::On::new(sb);
     let (mut deleted, mut truncated) = (0u32, 0u32);
     for _ in 0..count {
         let ino = super_block::last_orphan(sb)?;
@@ -241,7 +248,8 @@ struct Found {
 fn look(sb: &SuperBlock, ino: u32) -> Result<Found> {
     let geo = &sb.data().geo;
     let bad = |why: &str| Err(error::report(sb, fmt!("orphan list: inode {ino}: {why}")));
-    if ino < geo.first_ino() || ino > geo.inodes_count() {
+    let ordinary = geo.first_ino()..=geo.inodes_count();
+    if !ordinary.contains(&ino) || quota::is_hidden_file(sb, ino) {
         return bad("no such file");
     }
     let (group, index) = geo

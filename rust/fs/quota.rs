@@ -2,8 +2,8 @@
 
 //! Quotas: charging for blocks, and the quota files. C: the end of `fs/ext4/super.c`.
 //!
-//! With the feature `quota` the files are inodes 3 and 4, which no directory names, and usage is kept track of whenever the
-//! filesystem can be written to; the mount options `usrquota` and `grpquota` turn the limits on. Without it the options say that
+//! With the feature `quota` the files are inodes that no directory names, and usage is kept track of whenever the
+//! filesystem can be written to; the mount options `usrquota`, `grpquota` and `prjquota` turn the limits on. Without it the options say that
 //! `quotactl(Q_QUOTAON)` may name files.
 //!
 //! The files' contents are metadata: they are changed through a [`Transaction`], never in the page cache. There is no journal
@@ -14,13 +14,13 @@ use super::{
     error::{self, At, OrReport},
     inode,
     map::{Lookup, Reads},
-    record, Inode, Locked, Notblk, SuperBlock, Transaction,
+    project, record, Inode, Locked, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
         block::{Block, BlockMut},
         features::RO_COMPAT_QUOTA,
-        inode::{FL_IMMUTABLE, FL_NOATIME},
+        inode::{FIRST_INO, FL_IMMUTABLE, FL_NOATIME},
         superblock::RawSuperBlock,
     },
     vfs::{
@@ -30,13 +30,24 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// `EXT4_USR_QUOTA_INO` and `EXT4_GRP_QUOTA_INO`: the hidden files can be no others.
+/// `EXT4_USR_QUOTA_INO` and `EXT4_GRP_QUOTA_INO`: the hidden files for users and groups can be no others. That for projects is
+/// an ordinary inode.
 const HIDDEN: [u32; 2] = [3, 4];
 
-/// The hidden files' inodes as the superblock names them, 0 for one that is not there; `None` without the feature.
-pub(super) fn hidden_files(raw: &RawSuperBlock) -> Option<[u32; 2]> {
+/// Inodes of the hidden files for users, groups and projects; 0 for one that is not there.
+pub(super) type Files = [u32; 3];
+
+/// The hidden files as the superblock names them; `None` without the feature.
+pub(super) fn hidden_files(raw: &RawSuperBlock) -> Option<Files> {
     let has = raw.feature_ro_compat.get() & RO_COMPAT_QUOTA != 0;
-    has.then(|| [raw.usr_quota_inum.get(), raw.grp_quota_inum.get()])
+    let inums = [raw.usr_quota_inum, raw.grp_quota_inum, raw.prj_quota_inum];
+    has.then(|| inums.map(|inum| inum.get()))
+}
+
+/// Whether an inode is a hidden file, which no name may lead to. C: `is_special_ino`.
+pub(super) fn is_hidden_file(sb: &SuperBlock, ino: u32) -> bool {
+    let files = sb.data().quota_files;
+    ino != 0 && files.is_some_and(|files| files.contains(&ino))
 }
 
 /// Charges `indirect` blocks, and up to `want` more: as many as the quotas allow, and answers how many. C: the loop in
@@ -62,14 +73,17 @@ impl quota::Operations for Notblk {
     }
 
     fn hidden_file(sb: &SuperBlock, kind: Kind) -> Result<Option<InodeRef<'_, Self>>> {
-        let pick = |inos: [u32; 2]| match (kind, inos) {
-            (Kind::User, [ino, _]) | (Kind::Group, [_, ino]) => ino,
+        let [user, group, project] = sb.data().quota_files.unwrap_or_default();
+        let [user_only, group_only] = HIDDEN;
+        let (ino, allowed) = match kind {
+            Kind::User => (user, user_only..=user_only),
+            Kind::Group => (group, group_only..=group_only),
+            Kind::Project => (project, FIRST_INO..=u32::MAX),
         };
-        let ino = sb.data().quota_files.map_or(0, pick);
         if ino == 0 {
             return Ok(None);
         }
-        if ino != pick(HIDDEN) {
+        if !allowed.contains(&ino) {
             return Err(error::report(
                 sb,
                 fmt!("superblock: {} quota in inode {ino}", kind.name()),
@@ -79,7 +93,11 @@ impl quota::Operations for Notblk {
     }
 
     fn wants_limits(sb: &SuperBlock, kind: Kind) -> bool {
-        sb.data().limits.quota(kind)
+        sb.data().limits.quota(kind) || sb.data().named_quotas.lock().has(kind)
+    }
+
+    fn project(inode: &Inode) -> Option<u32> {
+        project::of(inode)
     }
 
     fn protect_file(inode: &Locked<Exclusive>, protect: bool) {

@@ -6,14 +6,14 @@ use super::{
     balloc::Run,
     counters::Counters,
     error::{At, OrReport},
-    freeze, group, inode, limits,
+    freeze, group, inode, jquota, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
-    quota,
+    project, quota,
     record::{self, Record},
     reserve::Windows,
     shutdown, xattr,
-    zones::Zones,
+    zones::{self, Zones},
     Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         errno::EUCLEAN,
         fs_context::{Log, Value},
         hold::Gate,
+        quota::Kind,
         shutdown::Operations as _,
         super_block::{self, New, StatFs},
         Buffer, InodeRef,
@@ -43,7 +44,7 @@ use kernel::{
     seq_print,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, Mutex,
+        new_mutex, Mutex, SetOnce,
     },
 };
 use zerocopy::little_endian::{U16, U32, U64};
@@ -60,6 +61,10 @@ pub(crate) struct SuperData {
     pub(super) geo: Geometry,
     /// Where metadata lies: as `geo`.
     pub(super) zones: Zones,
+    /// Inode of the journal, or 0: as `geo`.
+    pub(super) journal_ino: u32,
+    /// Where the journal lies, if there is one: constant once the root directory has been read.
+    pub(super) journal: SetOnce<zones::Journal>,
     /// How names are hashed in indexed directories: as `geo`.
     pub(super) hash: HashInfo,
     /// Mount options.
@@ -97,8 +102,11 @@ pub(crate) struct SuperData {
     failed: Mutex<u32>,
     /// Where the superblock lies: block of the mounted block size, byte in it.
     pub(super) place: (u32, usize),
-    /// Inodes of the quota files for users and groups, with the feature `quota`.
-    pub(super) quota_files: Option<[u32; 2]>,
+    /// Protects the names of quota files. Nothing is taken under it.
+    #[pin]
+    pub(super) named_quotas: Mutex<jquota::Named>,
+    /// The hidden quota files, with the feature `quota`.
+    pub(super) quota_files: Option<quota::Files>,
     /// Whether the filesystem has been shut down.
     pub(super) shutdown: shutdown::State,
     /// See [`freeze`].
@@ -162,6 +170,7 @@ impl super_block::Operations for Notblk {
     fn options(sb: &SuperBlock) -> Options {
         Options {
             limits: sb.data().limits.get(),
+            named_quotas: sb.data().named_quotas.lock().clone(),
             ..sb.data().options.get()
         }
     }
@@ -186,6 +195,9 @@ impl super_block::Operations for Notblk {
             pr_err!("({}): cannot mount: {}\n", sb.id(), corrupt);
             EINVAL
         })?;
+        let quota_files = quota::hidden_files(&raw);
+        check_project_quota(sb.id(), raw.feature_ro_compat.get(), &options)?;
+        check_named_quotas(sb.id(), quota_files.is_some(), &mut options, None)?;
         let hash = HashInfo::parse(&raw).ok_or_else(|| {
             pr_err!(
                 "({}): cannot mount: unknown default hash function {}\n",
@@ -237,11 +249,14 @@ impl super_block::Operations for Notblk {
         }
 
         let state = raw.state.get();
+        let names = options.named_quotas.clone();
         let dir = sb.type_data().subdir(sb.id().as_c_str());
         KBox::try_pin_init(
             try_pin_init!(SuperData {
                 geo,
                 zones,
+                journal_ino: features::journal_inode(&raw),
+                journal: SetOnce::new(),
                 limits: limits::Live::new(&options.limits, &raw),
                 hash,
                 options: Live::new(&options),
@@ -258,7 +273,8 @@ impl super_block::Operations for Notblk {
                 failed <- new_mutex!(0, "notblk::failed"),
                 place,
                 shutdown: shutdown::State::new(),
-                quota_files: quota::hidden_files(&raw),
+                named_quotas <- new_mutex!(names, "notblk::named_quotas"),
+                quota_files,
                 frozen: Atomic::new(false),
                 mount_sampled: Atomic::new(false),
                 written: (raw.kbytes_written.get(), sb.sectors_written()),
@@ -270,6 +286,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn root(sb: &SuperBlock) -> Result<InodeRef<'_, Self>> {
+        zones::protect_journal(sb)?;
         let root = inode::iget(sb, ROOT_INO)?;
         if !root.is_dir() || root.size() == 0 {
             pr_err!(
@@ -304,6 +321,14 @@ impl super_block::Operations for Notblk {
             // Shut down too it answers EROFS, as ext4.
             record::emergency_state(sb).map_err(|_| EROFS)?;
         }
+        check_project_quota(sb.id(), data.features_ro_compat, options)?;
+        let before = data.named_quotas.lock().clone();
+        check_named_quotas(
+            sb.id(),
+            data.quota_files.is_some(),
+            &mut options.clone(),
+            Some((&before, sb.quota_loaded())),
+        )?;
         if options.limits.refuses_quotas() && sb.quota_loaded() {
             pr_err!("({}): noquota while quotas are on\n", sb.id());
             return Err(EINVAL);
@@ -320,6 +345,13 @@ impl super_block::Operations for Notblk {
                     );
                     return Err(EROFS);
                 }
+                if !orphan::is_empty(sb) {
+                    pr_err!(
+                        "({}): cannot remount read-write: it was made read-only by force, with orphans; unmount it\n",
+                        sb.id()
+                    );
+                    return Err(EINVAL);
+                }
                 mark_mounted(sb)?;
             }
             _ => {}
@@ -330,11 +362,14 @@ impl super_block::Operations for Notblk {
     fn set_options(sb: &SuperBlock, options: &Options) {
         let data = sb.data();
         let mut options = options.clone();
+        // Checked by now, or what was there before.
+        let _ = check_named_quotas(sb.id(), data.quota_files.is_some(), &mut options, None);
         if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
             options.discard = false;
         }
         data.options.set(&options);
         data.limits.set(&options.limits);
+        *data.named_quotas.lock() = options.named_quotas;
     }
 
     fn put_super(sb: &SuperBlock) {
@@ -375,7 +410,8 @@ impl super_block::Operations for Notblk {
         record::emergency_state(sb)
     }
 
-    fn statfs(sb: &SuperBlock) -> Result<StatFs> {
+    fn statfs(inode: &Inode) -> Result<StatFs> {
+        let sb = inode.sb();
         let data = sb.data();
         let geo = &data.geo;
         let (blocks_free, inodes_free) = {
@@ -391,7 +427,7 @@ impl super_block::Operations for Notblk {
         let uuid: [u8; 16] = buffer
             .get(off.saturating_add(offset_of!(RawSuperBlock, uuid)))
             .or_report(sb, At::SuperBlock)?;
-        Ok(StatFs {
+        let all = StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
             blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(overhead)),
@@ -401,7 +437,8 @@ impl super_block::Operations for Notblk {
             inodes_free,
             name_max: 255,
             fsid: fold_uuid(uuid),
-        })
+        };
+        Ok(project::limit(inode, all))
     }
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
@@ -423,6 +460,7 @@ impl super_block::Operations for Notblk {
             seq_print!(m, ",emergency_ro");
         }
         sb.data().limits.show(m);
+        sb.data().named_quotas.lock().show(m);
     }
 
     fn write_inode(inode: &Inode) -> Result {
@@ -494,7 +532,8 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     let ro_compat = features::unsupported_ro_compat(raw);
-    if !crate::vfs::quota::SUPPORTED && quota::hidden_files(raw).is_some() {
+    let wants_quota = features::RO_COMPAT_QUOTA | features::RO_COMPAT_PROJECT;
+    if !crate::vfs::quota::SUPPORTED && raw.feature_ro_compat.get() & wants_quota != 0 {
         if !sb.is_read_only() {
             pr_err!(
                 "({}): cannot mount read-write: this kernel has no quotas\n",
@@ -517,6 +556,40 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Err(EINVAL);
     }
     Ok(true)
+}
+
+/// Limits of projects need projects. C: `ext4_check_quota_consistency`.
+fn check_project_quota(id: super_block::Id, ro_compat: u32, options: &Options) -> Result {
+    if options.limits.wants_project_quota() && ro_compat & features::RO_COMPAT_PROJECT == 0 {
+        pr_err!("({id}): prjquota without the feature project\n");
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Checks the names of quota files, `before` being those of the mount and whether quotas are on; and puts the options into the form
+/// that a mount keeps.
+fn check_named_quotas(
+    id: super_block::Id,
+    has_hidden_files: bool,
+    options: &mut Options,
+    before: Option<(&jquota::Named, bool)>,
+) -> Result {
+    if has_hidden_files {
+        options.named_quotas = jquota::Named::default();
+        return Ok(());
+    }
+    let plain = options.limits.wants_quotas();
+    options.named_quotas.check(plain, before).map_err(|why| {
+        pr_err!("({id}): {why}\n");
+        EINVAL
+    })?;
+    for kind in Kind::ALL {
+        if options.named_quotas.has(kind) {
+            options.limits.drop_quota(kind);
+        }
+    }
+    Ok(())
 }
 
 /// The superblock's buffer, and where it begins in it.

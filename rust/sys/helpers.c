@@ -813,6 +813,63 @@ int notblk_dquot_transfer(struct mnt_idmap *idmap, struct inode *inode, struct i
 	return dquot_transfer(idmap, inode, attr);
 }
 
+#ifdef CONFIG_QUOTA
+static struct dquot *project_dquot(struct super_block *sb, u32 project)
+{
+	return dqget(sb, make_kqid_projid(make_kprojid(&init_user_ns, project)));
+}
+
+int notblk_dquot_transfer_project(struct inode *inode, u32 project)
+{
+	struct dquot *to[MAXQUOTAS] = { };
+	int err;
+
+	to[PRJQUOTA] = project_dquot(inode->i_sb, project);
+	if (IS_ERR(to[PRJQUOTA]))
+		return 0;
+	err = __dquot_transfer(inode, to);
+	/* The old one where that went well, which nobody charges any more. */
+	dqput(to[PRJQUOTA]);
+	return err;
+}
+
+bool notblk_project_dqblk(struct super_block *sb, u32 project, struct mem_dqblk *dqblk)
+{
+	struct dquot *dquot;
+
+	if (!sb_has_quota_limits_enabled(sb, PRJQUOTA))
+		return false;
+	dquot = project_dquot(sb, project);
+	if (IS_ERR(dquot))
+		return false;
+	spin_lock(&dquot->dq_dqb_lock);
+	*dqblk = dquot->dq_dqb;
+	spin_unlock(&dquot->dq_dqb_lock);
+	dqput(dquot);
+	return true;
+}
+int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type)
+{
+	/* Only looks the name up. */
+	return dquot_quota_on_mount(sb, (char *)name, format, type);
+}
+#else
+int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type)
+{
+	return -ESRCH;
+}
+
+int notblk_dquot_transfer_project(struct inode *inode, u32 project)
+{
+	return 0;
+}
+
+bool notblk_project_dqblk(struct super_block *sb, u32 project, struct mem_dqblk *dqblk)
+{
+	return false;
+}
+#endif
+
 int notblk_dquot_quota_off(struct super_block *sb, int type)
 {
 	return dquot_disable(sb, type, DQUOT_USAGE_ENABLED | DQUOT_LIMITS_ENABLED);

@@ -227,7 +227,13 @@ bool notblk_is_quota_modification(struct mnt_idmap *idmap, struct inode *inode, 
 bool notblk_owner_needs_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
 void notblk_owner_update(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
 int notblk_dquot_transfer(struct mnt_idmap *idmap, struct inode *inode, struct iattr *attr);
+/* Success, too, where there is no quota to charge. */
+int notblk_dquot_transfer_project(struct inode *inode, u32 project);
+/* Whether limits of projects are kept; a copy of what the quota of one has then. */
+bool notblk_project_dqblk(struct super_block *sb, u32 project, struct mem_dqblk *dqblk);
 int notblk_dquot_quota_off(struct super_block *sb, int type);
+/* ESRCH without quotas. */
+int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type);
 int notblk_dquot_suspend(struct super_block *sb);
 int notblk_dquot_writeback_dquots(struct super_block *sb);
 bool notblk_sb_any_quota_loaded(struct super_block *sb);

@@ -4,7 +4,7 @@
 //!
 //! C: `fs/file_attr.c`, `fs/stat.c`; `ext4_fileattr_get`, `ext4_fileattr_set`, `ext4_getattr` for the use.
 
-use super::{errno::EOPNOTSUPP, inode::Flags, Exclusive, FileSystem, Inode, Locked};
+use super::{inode::Flags, Exclusive, FileSystem, Inode, Locked};
 use crate::sys::bindings;
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -16,13 +16,13 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Sets them, of a regular file or a directory. VFS has seen to it that the caller owns the file, and may set what needs
+    /// Sets them and the project, of a regular file or a directory. VFS has seen to it that the caller owns the file, and may set what needs
     /// a capability. C: `fileattr_set`.
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` for flags that the filesystem does not have, `EPERM` for changes that others forbid.
-    fn set_flags(inode: &Locked<Self, Exclusive>, flags: u32) -> Result
+    /// `EOPNOTSUPP` for flags that the filesystem does not have, `EPERM` for changes that others forbid; as the project's quota.
+    fn set(inode: &Locked<Self, Exclusive>, flags: u32, project: u32) -> Result
     where
         Self: FileSystem;
 
@@ -47,6 +47,9 @@ impl<T: FileSystem> Table<T> {
         unsafe {
             let inode = Inode::<T>::from_raw(bindings::notblk_d_inode(dentry));
             bindings::fileattr_fill_flags(attributes, T::flags(inode));
+            if let Some(project) = T::project(inode) {
+                (*attributes).fsx_projid = project;
+            }
         }
         0
     }
@@ -69,11 +72,7 @@ impl<T: FileSystem> Table<T> {
                     (*attributes).fsx_projid,
                 )
             };
-            T::set_flags(inode, flags)?;
-            // After the flags, as ext4 where it has no projects.
-            if project != 0 {
-                return Err(EOPNOTSUPP);
-            }
+            T::set(inode, flags, project)?;
             Ok(0)
         })
     }

@@ -22,6 +22,7 @@
 //! | [`open_file`] | `struct file`, for operations that are neither a read nor a write |
 //! | [`fallocate`] | `fallocate` of `struct file_operations` |
 //! | [`fileattr`] | `struct file_kattr`, `struct kstat` |
+//! | [`quota`], [`project`] | the quota library: users and groups; projects |
 //! | [`ioctl`] | commands of `ioctl(2)`, and the caller's memory |
 //! | [`discard`], [`shutdown`] | telling the device what is free; `shutdown` of `super_operations` |
 //! | [`kiocb`] | `struct kiocb` with its `struct iov_iter`: one read or write |
@@ -75,6 +76,7 @@ pub(crate) mod locked;
 mod lost;
 mod open_dir;
 pub(crate) mod open_file;
+pub(crate) mod project;
 #[cfg_attr(
     not(CONFIG_QUOTA),
     allow(dead_code, reason = "what the library would ask, nobody asks")
@@ -173,6 +175,7 @@ mod tests {
         assert_eq!(EUCLEAN.to_errno(), -117);
         assert_eq!(ESTALE.to_errno(), -116);
         assert_eq!(EOPNOTSUPP.to_errno(), -95);
+        assert_eq!(EOVERFLOW.to_errno(), -75);
         assert_eq!(ENOTEMPTY.to_errno(), -39);
         assert_eq!(ENAMETOOLONG.to_errno(), -36);
     }

@@ -4,7 +4,7 @@
 //!
 //! C: `include/linux/quotaops.h`, `fs/quota/dquot.c`; `fs/ext4/super.c` for the use.
 //!
-//! The library keeps, by user and by group, how many blocks and inodes are in use, and refuses what goes over a limit. The
+//! The library keeps, by user, group and project ([`super::project`]), how many blocks and inodes are in use, and refuses what goes over a limit. The
 //! filesystem says when something is taken or given back ([`Inode::quota_charge`], [`Inode::quota_release`], which change
 //! `i_blocks` too, and [`New::quota_charge_inode`]), and reads and writes the files that the library keeps it in. Without
 //! `CONFIG_QUOTA` all of it is `i_blocks`.
@@ -23,7 +23,7 @@ use core::marker::PhantomData;
 use kernel::{prelude::*, types::Opaque};
 
 #[cfg(CONFIG_QUOTA)]
-use super::to_pos;
+use super::{project, to_pos};
 #[cfg(CONFIG_QUOTA)]
 use core::{ptr, slice};
 #[cfg(CONFIG_QUOTA)]
@@ -32,31 +32,45 @@ use kernel::error::from_result;
 /// Whether this kernel has quotas.
 pub(crate) const SUPPORTED: bool = cfg!(CONFIG_QUOTA);
 
-/// Whose usage. C: `enum quota_type`, of which the third, projects, is not for this filesystem.
+/// Whose usage. C: `enum quota_type`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `USRQUOTA`
     User = 0,
     /// `GRPQUOTA`
     Group = 1,
+    /// `PRJQUOTA`
+    Project = 2,
 }
 
 impl Kind {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::User, Self::Group];
+    /// All.
+    pub(crate) const ALL: [Self; 3] = [Self::User, Self::Group, Self::Project];
 
     /// As log lines have it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Group => "group",
+            Self::Project => "project",
         }
     }
 
     fn raw(self) -> c_int {
-        // CAST: 0 or 1.
+        // CAST: 0 to 2.
         self as c_int
     }
+}
+
+/// The format of a visible quota file, as mount options name it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `QFMT_VFS_OLD`
+    Old = 1,
+    /// `QFMT_VFS_V0`
+    V0 = 2,
+    /// `QFMT_VFS_V1`
+    V1 = 4,
 }
 
 /// What the quota library asks of a filesystem.
@@ -73,6 +87,11 @@ pub(crate) trait Operations: Sized {
 
     /// Whether the mount options ask for limits of this kind to be kept.
     fn wants_limits(sb: &SuperBlock<Self>, kind: Kind) -> bool
+    where
+        Self: FileSystem;
+
+    /// The project of an inode; `None` where the filesystem has none. C: `get_projid`.
+    fn project(inode: &Inode<Self>) -> Option<u32>
     where
         Self: FileSystem;
 
@@ -232,6 +251,37 @@ impl<T: FileSystem> SuperBlock<T> {
         Ok(())
     }
 
+    /// Turns the quotas of a kind on by a file in the root directory, limits included, until [`Self::quota_off_by_name`].
+    /// `s_umount` is held exclusively. C: `dquot_quota_on_mount`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` where there is no such file; `ESRCH`, `EINVAL` for one that is not of this format; `EIO`, `ENOMEM`.
+    pub(crate) fn quota_on_by_name(&self, kind: Kind, name: &CStr, format: Format) -> Result {
+        // SAFETY: valid by invariant, s_umount is held, and the root is there by now; C does not change the name. CAST: small.
+        to_result(unsafe {
+            bindings::notblk_dquot_quota_on_mount(
+                self.as_raw(),
+                name.as_char_ptr(),
+                format as c_int,
+                kind.raw(),
+            )
+        })
+    }
+
+    /// Turns them off again. C: `dquot_quota_off` in `ext4_orphan_cleanup`.
+    pub(crate) fn quota_off_by_name(&self, kind: Kind) {
+        // SAFETY: valid by invariant, and s_umount is held.
+        let off = to_result(unsafe { bindings::notblk_dquot_quota_off(self.as_raw(), kind.raw()) });
+        if let Err(e) = off {
+            pr_err!(
+                "({}): {} quota not turned off: {e:?}\n",
+                self.id(),
+                kind.name()
+            );
+        }
+    }
+
     /// Turns all quotas off, before unmount. C: `ext4_quotas_off`.
     pub(super) fn quotas_off(&self) {
         for kind in Kind::ALL {
@@ -317,13 +367,13 @@ impl<T: FileSystem> Table<T> {
     pub(super) unsafe fn set_up(sb: *mut bindings::super_block) {
         // SAFETY: by the contract; the tables are constants.
         unsafe {
-            (*sb).dq_op = &raw const bindings::dquot_operations;
+            (*sb).dq_op = &project::Table::<T>::OPS;
             (*sb).s_qcop = if T::has_hidden_files(SuperBlock::from_raw(sb)) {
                 &raw const bindings::dquot_quotactl_sysfile_ops
             } else {
                 &Self::CONTROL
             };
-            (*sb).s_quota_types = bindings::NOTBLK_QTYPE_MASK_USR | bindings::NOTBLK_QTYPE_MASK_GRP;
+            (*sb).s_quota_types = bindings::NOTBLK_QTYPE_MASKS;
         }
     }
 

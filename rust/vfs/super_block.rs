@@ -152,8 +152,8 @@ pub(crate) trait Operations: Sized {
         Ok(())
     }
 
-    /// C: `statfs`.
-    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>
+    /// The filesystem as it is seen from one of its inodes. C: `statfs`.
+    fn statfs(inode: &Inode<Self>) -> Result<StatFs>
     where
         Self: FileSystem;
 
@@ -625,15 +625,15 @@ impl<T: FileSystem> Table<T> {
 
     /// # Safety
     ///
-    /// Called by C with a dentry of a mounted filesystem of ours and a `kstatfs` to fill.
+    /// Called by C with a dentry of a mounted filesystem of ours, which has an inode, and a `kstatfs` to fill.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut bindings::kstatfs,
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            let sb = unsafe { SuperBlock::<T>::from_raw((*dentry).d_sb) };
-            let st = T::statfs(sb)?;
+            let inode = unsafe { Inode::<T>::from_raw(bindings::notblk_d_inode(dentry)) };
+            let st = T::statfs(inode)?;
             // SAFETY: by the contract, exclusively ours.
             let buf = unsafe { &mut *buf };
             // CAST: magic numbers and block sizes are small.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `quotactl(2)`: what users and groups have on a disk, and how much they may have.
+//! `quotactl(2)`: what users, groups and projects have on a disk, and how much they may have.
 
 use crate::sys;
 use anyhow::{Context, Result};
@@ -14,6 +14,8 @@ pub enum Kind {
     User = 0,
     /// `GRPQUOTA`
     Group = 1,
+    /// `PRJQUOTA`
+    Project = 2,
 }
 
 /// Usage and hard limits of somebody.
@@ -101,6 +103,7 @@ pub fn empty_file(kind: Kind) -> Vec<u8> {
     let magic: u32 = match kind {
         Kind::User => 0xd9c0_1f11,
         Kind::Group => 0xd9c0_1927,
+        Kind::Project => 0xd9c0_3f14,
     };
     let week = 7 * 24 * 60 * 60;
     let blocks = 2;

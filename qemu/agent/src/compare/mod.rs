@@ -9,16 +9,19 @@
 //! - [`op`], [`generate`]: what there is to do, and the sequence of a seed
 //! - [`class`]: what is left out because one of the two does not have it
 //! - [`side`], [`meta`], [`tree`]: doing and looking
+//! - [`folio`], [`tail`]: what may differ after a write by mmap
 //! - [`shrink`]: fewer operations
 //! - [`workload`]: the same operations on one filesystem alone, for tests of other things
 
 mod class;
 mod clock;
+mod folio;
 mod generate;
 mod meta;
 mod op;
 mod shrink;
 mod side;
+mod tail;
 mod tree;
 mod workload;
 
@@ -39,8 +42,10 @@ use rustix::io::Errno;
 use side::{Done, Side, Stock};
 use std::collections::BTreeMap;
 use std::fs::write;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tail::Tails;
 
 /// What the driver under test is held against.
 const CONTROL: &str = "ext4";
@@ -251,6 +256,7 @@ impl Bench<'_> {
     ) -> Result<Option<Difference>> {
         let mut pair = self.fresh()?;
         let mut punched = Punched::default();
+        let mut tails = Tails::default();
         let due = |every: Option<u32>, done: usize| {
             every.is_some_and(|every| {
                 (done + 1).is_multiple_of(every as usize) || done + 1 == ops.len()
@@ -276,7 +282,13 @@ impl Bench<'_> {
                     }
                     None
                 }
-                _ => self.one(*number, op, &mut pair, &mut punched, seen),
+                _ => {
+                    let [subject, control] = &pair;
+                    tails.before(&op.what, [subject, control], subject.zeroes())?;
+                    let found = self.one(*number, op, &mut pair, &mut punched, seen);
+                    tails.done(&op.what, &pair[1]);
+                    found
+                }
             };
             if found.is_some() {
                 return Ok(found);
@@ -352,6 +364,15 @@ impl Bench<'_> {
             let lines = data_lines(op, [&subject.data, &control.data], kinds);
             return Some(difference("data".into(), lines));
         }
+        if let What::MapWrite(slot, offset, length, _) = op.what {
+            // As much as there was of the file.
+            if matches!(two, Done::Ok(_) | Done::Err(Errno::FAULT)) {
+                let written = offset..offset + length as u64;
+                if let Err(error) = level_folios([subject, control], slot, written) {
+                    return Some(difference("folios".into(), vec![format!("{error:#}")]));
+                }
+            }
+        }
         // What became of the files that it names, their directories, and the open file.
         let (first, second) = op.what.paths();
         let paths = [first, first.map(parent), second, second.map(parent)];
@@ -420,6 +441,14 @@ impl Bench<'_> {
                 .collect(),
             tries,
         })
+    }
+}
+
+/// [`folio::level`] for the files in a slot.
+fn level_folios(pair: [&Side; 2], slot: usize, written: Range<u64>) -> Result<()> {
+    match pair.map(|side| side.slot(slot)) {
+        [Some(one), Some(two)] => folio::level([one, two], written, pair[0].zeroes()),
+        _ => Ok(()),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Stock {
     bytes: Buffer,
     /// The same, as a file that mappings are filled from.
     file: File,
+    /// A file of a page of zeroes, for the same use.
+    zeroes: File,
 }
 
 impl Stock {
@@ -41,12 +43,18 @@ impl Stock {
     pub fn new(seed: u64) -> Result<Rc<Stock>> {
         let mut bytes = Buffer::new(STOCK);
         Random(seed).fill(&mut bytes);
-        let file = File::from(rustix::fs::memfd_create(
-            "stock",
-            rustix::fs::MemfdFlags::CLOEXEC,
-        )?);
+        let memory = |name| -> Result<File> {
+            let flags = rustix::fs::MemfdFlags::CLOEXEC;
+            Ok(File::from(rustix::fs::memfd_create(name, flags)?))
+        };
+        let (file, zeroes) = (memory("stock")?, memory("zeroes")?);
         file.write_all_at(&bytes, 0)?;
-        Ok(Rc::new(Stock { bytes, file }))
+        zeroes.set_len(4096)?;
+        Ok(Rc::new(Stock {
+            bytes,
+            file,
+            zeroes,
+        }))
     }
 }
 
@@ -163,6 +171,11 @@ impl Side {
     /// An open file.
     pub fn slot(&self, slot: usize) -> Option<&File> {
         self.slots.get(slot)?.as_ref()
+    }
+
+    /// A file of a page of zeroes.
+    pub fn zeroes(&self) -> &File {
+        &self.stock.zeroes
     }
 
     /// Writes all that is in memory.

@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("discard/mount-option", option));
     tests.push(test("discard/slow-trim", slow_trim));
     tests.push(test("discard/slow-option", slow_option));
+    tests.push(test("discard/slow-last-blocks", slow_last_blocks));
     tests
 }
 
@@ -240,4 +241,64 @@ fn slow_option(env: &Env) -> Result<()> {
     goes_on(&disk)?;
     removing.recv_timeout(Duration::from_secs(60))??;
     all_there(env, disk, mounted)
+}
+
+/// All that is free is being discarded: who needs a block waits for the disk, and gets one.
+fn slow_last_blocks(env: &Env) -> Result<()> {
+    // The C driver answers ENOSPC.
+    env.only(Driver::Notblk)?;
+    let disk = slow_disk()?;
+    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
+    File::create("/mnt/last")?;
+    fs::write("/mnt/gone", [1; 1024])?;
+    let filler = open_buffered("/mnt/filler")?;
+    let mut size = 0;
+    let mut piece = 64 << 10;
+    while piece >= 1024 {
+        match filler.write_at(&vec![2; piece], size) {
+            Ok(written) => size += written as u64,
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => piece /= 2,
+            Err(e) => return Err(e).context("fill the disk"),
+        }
+    }
+    let free = || -> Result<u64> { Ok(rustix::fs::statvfs(MNT)?.f_bfree) };
+    // Where the filler would have needed another indirect block too.
+    for n in 0..free()? {
+        fs::write(format!("/mnt/rest-{n}"), [2; 1024])?;
+    }
+    rustix::fs::sync();
+    ensure!(free()? == 0, "{} blocks are free still", free()?);
+    fs::remove_file("/mnt/gone")?;
+    rustix::fs::sync();
+    ensure!(free()? == 1, "{} blocks are free", free()?);
+    disk.hold();
+    let trimming = begin(|| Ok(trim(&File::open(MNT)?, ALL)?));
+    wait_for_discard(&disk)?;
+    let writing = begin(|| {
+        let file = open_buffered("/mnt/last")?;
+        file.write_all_at(&[3; 1024], 0)?;
+        Ok(file.sync_all()?)
+    });
+    match writing.recv_timeout(Duration::from_secs(3)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => {}
+        Ok(done) => bail!("it did not wait for the disk: {done:?}"),
+        Err(e) => bail!("{e}"),
+    }
+    ensure!(disk.waiting() > 0, "the discard did not last as long");
+    disk.release()?;
+    writing
+        .recv_timeout(Duration::from_secs(60))?
+        .context("a block that was being discarded")?;
+    trimming.recv_timeout(Duration::from_secs(60))??;
+    ensure!(!disk.was_overwritten(), "written while discarded");
+    drop(filler);
+    mounted.end()?;
+    let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "ro")?;
+    ensure!(fs::read("/mnt/last")? == [3; 1024], "other contents");
+    mounted.end()?;
+    if let Some(complaint) = image::check(nbd::PATH)? {
+        bail!("{complaint}");
+    }
+    drop(disk);
+    Ok(())
 }

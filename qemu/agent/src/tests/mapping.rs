@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     tests.extend(for_blocks(&sizes, "mapping/seek", seeks));
     tests.extend(for_blocks(&sizes, "mapping/fiemap", fiemaps));
+    tests.push(test("mapping/one-folio", one_folio));
     tests.push(test("mapping/fibmap", fibmaps));
     tests.push(test("mapping/errnos", errnos));
     tests.push(test("mapping/xattr", xattrs));
@@ -113,6 +114,26 @@ fn seeks(env: &Env) -> Result<()> {
         "data in nothing",
     )?;
     drop((file, full, empty));
+    mounted.end()
+}
+
+/// A write gets folios as large as it is long, also where it leads from the inode's own pointers to those in a block: a fault later
+/// on fills what has become a hole of such a folio.
+fn one_folio(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    // Two pages before the end of the inode's twelve, and two behind.
+    let (start, end) = (10 * 4096, 12 * 4096);
+    file.write_all_at(&[1; 12_288], start + 3661)?;
+    file.set_len(start + 1536)?;
+    file.set_len(100 * 4096)?;
+    is_hole(&file, start + 4096)?;
+    let mapping = Mapping::at(&file, start, 4096)?;
+    mapping.write(3000, b"x");
+    drop(mapping);
+    let hole = seek(&file, SeekFrom::Hole(start))?;
+    ensure!(hole == end, "data up to {hole}, should be {end}");
+    drop(file);
     mounted.end()
 }
 

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Remounts that fail, and what an emergency refuses.
 
-use super::env::{errno, fails, fails_somehow, Env};
+use super::env::{errno, fails, fails_somehow, Env, Skip};
 use super::quota::hidden;
 use super::record::damage;
 use super::{test, Test};
 use crate::fs::{open_buffered, shown_options, tool, tool_code, try_remount, DISK, MNT};
 use crate::sys::{ioctl, Mapping};
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -17,6 +20,8 @@ pub fn tests() -> Vec<Test> {
         test("remount/failed", failed).damages(),
         test("remount/emergency", emergency).damages(),
         test("remount/shutdown", shutdown).damages(),
+        test("remount/forced", forced),
+        test("remount/forced-orphan", forced_orphan),
     ]
 }
 
@@ -103,4 +108,65 @@ fn shutdown(env: &Env) -> Result<()> {
     let (code, text) = tool_code("e2fsck", &["-fy", DISK])?;
     ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
     Ok(())
+}
+
+/// Has the kernel make all filesystems read-only that lie on disks, whoever writes to them (SysRq u).
+fn force_read_only() -> Result<()> {
+    const TRIGGER: &str = "/proc/sysrq-trigger";
+    if !Path::new(TRIGGER).exists() {
+        bail!(Skip("this kernel has no SysRq".into()));
+    }
+    fs::write(TRIGGER, "u")?;
+    for _ in 0..500 {
+        if shown_options(MNT)?.iter().any(|option| option == "ro") {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20));
+    }
+    bail!("it is not read-only")
+}
+
+/// Read-only by force, though a file is open for writing: what was written is on the disk, and the way back is open.
+fn forced(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    fs::write(&path, b"written")?;
+    force_read_only()?;
+    fails(File::create(env.path("new")), libc::EROFS, "create")?;
+    fails(open_rw(&path), libc::EROFS, "open for writing")?;
+    ensure!(fs::read(&path)? == b"written", "other contents");
+    try_remount(MNT, "").context("read-write again")?;
+    fs::write(env.path("new"), b"new")?;
+    drop(file);
+    mounted.end()?;
+    let mounted = env.mount("ro")?;
+    ensure!(fs::read(&path)? == b"written", "lost");
+    mounted.end()
+}
+
+/// With a file that has no name any more: it cannot be deleted now, so it is left to the next mount, and there is no way back.
+fn forced_orphan(env: &Env) -> Result<()> {
+    // The C driver has the same rule, and a warning in the log when the file is closed.
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    let path = env.path("gone");
+    let file = open_buffered(&path)?;
+    fs::write(&path, vec![7; 100_000])?;
+    fs::remove_file(&path)?;
+    force_read_only()?;
+    let refused = || {
+        fails(
+            errno(try_remount(MNT, "")),
+            libc::EINVAL,
+            "read-write with an orphan",
+        )
+    };
+    refused()?;
+    drop(file);
+    refused()?;
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    env.logged(&["vda", "1 orphan inode deleted"])?;
+    mounted.end()
 }

@@ -33,6 +33,10 @@ pub fn tests() -> Vec<Test> {
             .damages(),
         test("zones/trim", trimming).block(1024).mib(16).damages(),
         test("zones/mount", overlapping).block(1024).damages(),
+        test("zones/journal", journal).block(1024).damages(),
+        test("zones/journal-inode", journal_inode)
+            .block(1024)
+            .damages(),
     ]
 }
 
@@ -574,4 +578,93 @@ fn overlapping(env: &Env) -> Result<()> {
     env.complains(place, "overlapping metadata")?;
     patch(env, DESCRIPTORS, at, &before.to_le_bytes())?;
     env.mount("")?.end()
+}
+
+/// Makes the filesystem anew, with a journal as ext3 has it.
+fn ext3(env: &Env) -> Result<()> {
+    let (block, size) = (env.block().to_string(), format!("{}M", env.image.mib));
+    tool(
+        "mke2fs",
+        &["-q", "-F", "-b", &block, "-t", "ext3", DISK, &size],
+    )
+    .map(drop)
+}
+
+/// Pointers into the journal are as those into other metadata.
+fn journal(env: &Env) -> Result<()> {
+    ext3(env)?;
+    let block = env.block();
+    let blocks = blocks_of("<8>")?;
+    // Of its first twelve, one behind an indirect block, the last.
+    let targets = [blocks[0], blocks[20], blocks[blocks.len() - 1]];
+    let name = |kind: &str, target: &u64| format!("{kind}-{target}");
+    prepare(env, || {
+        for target in &targets {
+            for kind in ["inode", "cut", "removed"] {
+                file::write(env.path(name(kind, target)), vec![7; 40 * block as usize])?;
+            }
+        }
+        Ok(())
+    })?;
+    for target in &targets {
+        debugfs(&[format!("sif /{} block[1] {target}", name("inode", target))])?;
+        for kind in ["cut", "removed"] {
+            let indirect = blocks_of(&format!("/{}", name(kind, target)))?[12];
+            patch(env, indirect, 5 * 4, &(*target as u32).to_le_bytes())?;
+        }
+    }
+    let mounted = env.mount("nodelalloc")?;
+    for target in &targets {
+        let place = env.guest.kmsg.settle()?;
+        let inode = env.path(name("inode", target));
+        fails(inode.metadata(), libc::EUCLEAN, "stat")?;
+        fails(file::remove_file(&inode), libc::EUCLEAN, "unlink")?;
+        for kind in ["cut", "removed"] {
+            let what = name(kind, target);
+            let path = env.path(&what);
+            let direct = fs::open_direct(&path)?;
+            let mut bytes = Buffer::new(block as usize);
+            let bad = 17 * block;
+            refused(env, direct.read_at(&mut bytes, bad), &what)?;
+            refused(env, direct.write_at(&bytes, bad), &what)?;
+            let _ = match kind {
+                "cut" => direct.set_len(14 * block),
+                _ => file::remove_file(&path),
+            };
+        }
+        env.complains(place, "pointers into the journal")?;
+    }
+    is_good(env)?;
+    mounted.end()?;
+    in_use(&targets)
+}
+
+/// A journal whose own inode is damaged: no mount.
+fn journal_inode(env: &Env) -> Result<()> {
+    ext3(env)?;
+    let table = descriptor(env, 0, 8)?;
+    // A copy of the superblock: the C driver writes to its journal before it looks where that is.
+    let copy = 1 + 3 * GROUP;
+    for command in [
+        format!("sif <8> block[11] {copy}"),
+        "sif <8> links_count 0".to_owned(),
+        "sif <8> mode 040700".to_owned(),
+    ] {
+        let image = read_inode(env, table)?;
+        debugfs(std::slice::from_ref(&command))?;
+        let place = env.guest.kmsg.settle()?;
+        let result = fs::try_mount(env.driver().name(), DISK, MNT, "");
+        ensure!(
+            result == Err(rustix::io::Errno::UCLEAN),
+            "mounted after {command:?}: {result:?}"
+        );
+        env.complains(place, &command)?;
+        patch(env, table + 1, 3 * 256, &image)?;
+    }
+    env.mount("")?.end()
+}
+
+/// Inode 8, with inodes of 256 bytes and blocks of 1 KiB.
+fn read_inode(env: &Env, table: u64) -> Result<Vec<u8>> {
+    Ok(read(env, table + 1)?[3 * 256..].to_vec())
 }

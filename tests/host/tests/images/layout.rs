@@ -216,13 +216,7 @@ fn features_of_ext4_are_named() {
     ];
     assert_eq!(incompat, expected);
     let ro_compat = names(features::unsupported_ro_compat(&raw));
-    let expected = [
-        "huge_file",
-        "extra_isize",
-        "metadata_csum",
-        "project",
-        "verity",
-    ];
+    let expected = ["huge_file", "extra_isize", "metadata_csum", "verity"];
     assert_eq!(ro_compat, expected);
 }
 
@@ -340,6 +334,12 @@ fn fields_of_the_superblock() {
     assert_eq!(raw.log_groups_per_flex, 4);
     assert!(Geometry::parse(&raw, 20_000 * 1024).is_ok());
 
+    // Without the feature there is no journal, whatever is said of its inode.
+    assert_eq!(features::journal_inode(&raw), 0);
+    let mut journalled = raw;
+    journalled.feature_compat = (raw.feature_compat.get() | features::COMPAT_HAS_JOURNAL).into();
+    assert_eq!(features::journal_inode(&journalled), 1008);
+
     // The offsets for partial updates name the same places.
     let bytes = fs::read(&scratch.image).expect("image");
     let at = |offset: usize, len: usize| {
@@ -442,4 +442,6 @@ fn fields_of_an_inode() {
         (0x0102_0305, 0x14)
     );
     assert_eq!(extra.projid.get(), 1011);
+    // Of the 28 bytes in use it is not one.
+    assert_eq!(extra.used_projid(), None);
 }

@@ -116,6 +116,7 @@ proptest! {
         prop_assert_eq!(extra.used_ctime_extra().is_some(), used >= 8);
         prop_assert_eq!(extra.used_mtime_extra().is_some(), used >= 12);
         prop_assert_eq!(extra.used_atime_extra().is_some(), used >= 16);
+        prop_assert_eq!(extra.used_projid().is_some(), used >= 32);
     }
 
     #[test]
