@@ -2,28 +2,14 @@
 
 //! The sound images to be tampered with, and what is done to them.
 
+use notblk_host_tests::seeds::tool;
 use notblk_hostile::base::{Base, Extra, BASES};
 use notblk_hostile::make::make;
 use notblk_hostile::map::Class;
 use notblk_hostile::mutate::{Mode, Mutator};
 use notblk_hostile::mutation::mutated;
 use std::collections::BTreeSet;
-use std::env;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-
-/// A program of e2fsprogs, which live outside an ordinary user's search path.
-fn tool(name: &str) -> Command {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file());
-    let mut command = Command::new(found.unwrap_or_else(|| panic!("{name}: install e2fsprogs")));
-    command.env("LC_ALL", "C");
-    command
-}
 
 fn image(base: &Base) -> Vec<u8> {
     let dir = tempfile::tempdir().expect("a temporary directory");
