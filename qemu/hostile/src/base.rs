@@ -47,7 +47,16 @@ pub const BASES: &[Base] = &[
         name: "groups-1k",
         block_size: 1024,
         kib: 2048,
-        mke2fs: &["-I", "256", "-N", "128", "-g", "256"],
+        mke2fs: &[
+            "-I",
+            "256",
+            "-N",
+            "128",
+            "-g",
+            "256",
+            "-O",
+            "^resize_inode,^meta_bg",
+        ],
         extra: Extra::None,
     },
     Base {
@@ -81,7 +90,7 @@ pub const BASES: &[Base] = &[
     Base {
         name: "journal-1k",
         block_size: 1024,
-        kib: 3072,
+        kib: 2560,
         mke2fs: &["-I", "256", "-N", "64", "-O", "has_journal", "-J", "size=1"],
         extra: Extra::None,
     },

@@ -113,6 +113,16 @@ impl Mutation {
     }
 }
 
+impl Mutation {
+    /// Takes it back.
+    pub fn revert(&self, sound: &[u8], image: &mut [u8]) {
+        let room = image.get_mut(self.at..).unwrap_or_default();
+        let was = sound.get(self.at..).unwrap_or_default();
+        let bytes = room.iter_mut().zip(was).take(self.now.len());
+        bytes.for_each(|(to, from)| *to = *from);
+    }
+}
+
 impl Change {
     /// Bytes that it touches.
     fn len(&self) -> usize {
@@ -161,7 +171,11 @@ mod tests {
         let sound = [1, 2, 3, 4];
         let copy =
             |from, at| Mutation::new(&sound, String::new(), at, Change::Copy { from, length: 2 });
-        assert_eq!(mutated(&sound, &[copy(0, 2), copy(2, 0)]), [3, 4, 1, 2]);
+        let swap = [copy(0, 2), copy(2, 0)];
+        let mut image = mutated(&sound, &swap);
+        assert_eq!(image, [3, 4, 1, 2]);
+        swap.iter().for_each(|one| one.revert(&sound, &mut image));
+        assert_eq!(image, sound);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod freeze;
 mod fsx;
 mod full;
 mod hold;
+mod hostile;
 mod htree;
 mod io;
 mod ioctl;
@@ -173,6 +174,7 @@ fn all() -> Vec<Test> {
     tests.extend(pjdfstest::tests());
     tests.extend(beneath::tests());
     tests.extend(damage::tests());
+    tests.extend(hostile::tests());
     tests.extend(zones::tests());
     tests
 }
