@@ -158,6 +158,8 @@ fn pack(old: &[u8], layout: &DirLayout, items: &[Item], new: &mut [u8]) -> Resul
             ..entry
         };
         dir::write_entry(new, layout, &moved, name)?;
+        // A `.`, which only damage can have put here, must not come to be where no reader would take the block.
+        dir::entry_at(new, layout, offset)?;
         offset = moved.end();
     }
     Ok(())

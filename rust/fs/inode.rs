@@ -108,22 +108,32 @@ pub(super) fn iget(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
             fmt!("inode {ino}: a quota file, and has a name"),
         ));
     }
-    iget_hidden(sb, ino)
+    iget_any(sb, ino, Links::Some)
 }
 
-/// As [`iget`], for a reserved inode that the superblock names. C: `EXT4_IGET_SPECIAL`.
-pub(super) fn iget_hidden(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
-    match sb.iget_locked(ino)? {
-        Iget::Cached(inode) => Ok(inode),
-        Iget::New(new) => load(new, Links::Some),
+/// As [`iget`], for the root and for a reserved inode that the superblock names: one that is not in use is damage. C:
+/// `EXT4_IGET_SPECIAL`.
+pub(super) fn iget_special(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    match iget_any(sb, ino, Links::Some) {
+        Err(e) if e == ESTALE => Err(error::report_inode(
+            sb,
+            ino,
+            fmt!("inode {ino}: a special inode that is not in use"),
+        )),
+        other => other,
     }
 }
 
 /// As [`iget`], for one of the orphan list, which may have lost its last link.
 pub(super) fn iget_orphan(sb: &SuperBlock, ino: u64) -> Result<InodeRef<'_, Notblk>> {
+    iget_any(sb, ino, Links::Any)
+}
+
+/// The inode from memory, or read.
+fn iget_any(sb: &SuperBlock, ino: u64, links: Links) -> Result<InodeRef<'_, Notblk>> {
     match sb.iget_locked(ino)? {
         Iget::Cached(inode) => Ok(inode),
-        Iget::New(new) => load(new, Links::Any),
+        Iget::New(new) => load(new, links),
     }
 }
 

@@ -89,7 +89,7 @@ impl quota::Operations for Notblk {
                 fmt!("superblock: {} quota in inode {ino}", kind.name()),
             ));
         }
-        inode::iget_hidden(sb, u64::from(ino)).map(Some)
+        inode::iget_special(sb, u64::from(ino)).map(Some)
     }
 
     fn wants_limits(sb: &SuperBlock, kind: Kind) -> bool {

@@ -287,7 +287,12 @@ impl super_block::Operations for Notblk {
 
     fn root(sb: &SuperBlock) -> Result<InodeRef<'_, Self>> {
         zones::protect_journal(sb)?;
-        let root = inode::iget(sb, ROOT_INO)?;
+        let root = inode::iget_special(sb, ROOT_INO).inspect_err(|e| {
+            pr_err!(
+                "({}): cannot mount: the root inode cannot be read: {e:?}\n",
+                sb.id()
+            );
+        })?;
         if !root.is_dir() || root.size() == 0 {
             pr_err!(
                 "({}): cannot mount: the root inode is no directory\n",

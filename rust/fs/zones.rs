@@ -10,15 +10,12 @@ use super::{
     super_block::SuperData,
     symlink, SuperBlock,
 };
-use crate::{
-    format::{
-        corrupt::Corrupt,
-        indirect::DIRECT_BLOCKS,
-        inode::{RawInode, S_IFDIR, S_IFLNK, S_IFREG},
-        sort::sort,
-        zones::{overlaps, Zone},
-    },
-    vfs::errno::ESTALE,
+use crate::format::{
+    corrupt::Corrupt,
+    indirect::DIRECT_BLOCKS,
+    inode::{RawInode, S_IFDIR, S_IFLNK, S_IFREG},
+    sort::sort,
+    zones::{overlaps, Zone},
 };
 use kernel::{alloc::KVVec, prelude::*};
 
@@ -71,12 +68,7 @@ pub(super) fn protect_journal(sb: &SuperBlock) -> Result {
     }
     let ino = u64::from(data.journal_ino);
     let bad = |why: &str| error::report_inode(sb, ino, fmt!("inode {ino}: the journal: {why}"));
-    let inode = inode::iget_hidden(sb, ino).map_err(|e| {
-        if e == ESTALE {
-            return bad("deleted");
-        }
-        e
-    })?;
+    let inode = inode::iget_special(sb, ino)?;
     if !inode.is_regular() {
         return Err(bad("no regular file"));
     }

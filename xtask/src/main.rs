@@ -15,6 +15,7 @@ mod doctor;
 mod errors;
 mod fstests;
 mod guest;
+mod hostile;
 mod initramfs;
 mod interrupt;
 mod kernel;
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<Code> {
         Command::Test(args) => test::run(&ctx, args),
         Command::Race(args) => race::run(&ctx, args),
         Command::Compare(args) => compare::run(&ctx, *args),
+        Command::Hostile(args) => hostile::run(&ctx, *args),
         Command::Matrix(args) => matrix::run(&ctx, args),
         Command::RunXfstests(args) => fstests::run(&ctx, *args),
         Command::Toolbox(args) => toolbox::run(&ctx, args),

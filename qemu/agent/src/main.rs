@@ -12,6 +12,7 @@
 //! - [`race`]: the main job
 //! - [`lab`]: race specs
 //! - [`compare`]: one sequence of operations on two drivers
+//! - [`hostile`]: images that somebody has tampered with
 //! - [`tests`]: the guest tests, one file per subject
 //! - [`suite`]: xfstests, in a root of its own
 //! - [`shell`]: the prompt
@@ -23,6 +24,7 @@ mod compare;
 mod fault;
 mod fs;
 mod host;
+mod hostile;
 mod kmsg;
 mod lab;
 mod modules;
@@ -85,6 +87,7 @@ fn run() -> Result<()> {
         Work::Lab { specs } => lab::run(&guest, &specs).and_then(|()| watchers::ask(&guest)),
         Work::Test(spec) => tests::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Compare(spec) => compare::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
+        Work::Hostile(spec) => hostile::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Suite(spec) => suite::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Shell => shell::interactive(&guest),
         Work::Command { command } => shell::command(&guest, &command),

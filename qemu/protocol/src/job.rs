@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the host asks of the guest.
 
-use crate::{CompareSpec, LabSpec, RaceSpec, SuiteSpec, TestSpec};
+use crate::{CompareSpec, HostileSpec, LabSpec, RaceSpec, SuiteSpec, TestSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -59,6 +59,8 @@ pub enum Work {
     Test(TestSpec),
     /// Run one sequence of operations on two drivers.
     Compare(CompareSpec),
+    /// Mount images that somebody has tampered with, one after the other.
+    Hostile(HostileSpec),
     /// Run tests of xfstests.
     Suite(SuiteSpec),
     /// An interactive shell on the serial console, with a filesystem mounted.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod hostile;
 mod job;
 mod lab;
 mod race;
@@ -17,6 +18,7 @@ pub mod suite;
 mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
+pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec};
 pub use job::{Driver, Job, Work};
 pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Small};
 pub use race::{RaceRow, RaceSpec, Story};
@@ -71,6 +73,12 @@ pub enum Event {
     Lab(Box<LabReport>),
     /// The differential test has ended.
     Compared(Box<CompareReport>),
+    /// The next image is about to be mounted.
+    HostileImage(Box<HostileImage>),
+    /// The driver did not take an image as it should.
+    HostileFailed(Box<HostileFailure>),
+    /// How the images since the last of these fared.
+    Hostile(Box<HostileReport>),
     /// One guest test has ended.
     Test {
         /// The test's name.

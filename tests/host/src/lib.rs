@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A small ext2 in user space over `notblk-format`: opens an image file, reads its files and
-//! directories, and writes single blocks. It exists for the tests of that crate.
+//! directories, and writes single blocks. It exists for the tests of that crate. [`any`] has what holds of bytes that are no
+//! filesystem at all.
 
 #![forbid(unsafe_code)]
+
+pub mod any;
+pub mod seeds;
 
 use notblk_format::block::{Block, BlockMut};
 use notblk_format::corrupt::Corrupt;

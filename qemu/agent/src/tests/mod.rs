@@ -26,6 +26,7 @@ mod fsx;
 mod full;
 mod healed;
 mod hold;
+mod hostile;
 mod htree;
 mod io;
 mod ioctl;
@@ -179,6 +180,7 @@ fn all() -> Vec<Test> {
     tests.extend(pjdfstest::tests());
     tests.extend(beneath::tests());
     tests.extend(damage::tests());
+    tests.extend(hostile::tests());
     tests.extend(zones::tests());
     tests
 }
