@@ -296,6 +296,18 @@ void notblk_filemap_invalidate_unlock(struct address_space *mapping)
 	filemap_invalidate_unlock(mapping);
 }
 
+bool notblk_mapping_may_be_dirty(struct address_space *mapping)
+{
+	/* In the order in which a page goes through these, so that it is not missed on its way from one to the next. */
+	if (mapping_writably_mapped(mapping))
+		return true;
+	smp_rmb();
+	if (mapping_tagged(mapping, PAGECACHE_TAG_DIRTY))
+		return true;
+	smp_rmb();
+	return mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
+}
+
 void notblk_filemap_invalidate_lock_shared(struct address_space *mapping)
 {
 	filemap_invalidate_lock_shared(mapping);
