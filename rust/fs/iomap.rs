@@ -185,10 +185,12 @@ fn settle(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result {
     if !inode.may_be_dirty() {
         return Ok(());
     }
-    if flags.is_nowait() {
-        return Err(EAGAIN);
+    let last = pos.saturating_add(len.max(1)).saturating_sub(1);
+    match flags.is_nowait() {
+        true if inode.is_written_after_faults(pos, last) => Ok(()),
+        true => Err(EAGAIN),
+        false => inode.write_after_faults(pos, last),
     }
-    inode.write_after_faults(pos, pos.saturating_add(len.max(1)).saturating_sub(1))
 }
 
 /// First file block and number of blocks of a range of bytes.

@@ -308,6 +308,17 @@ bool notblk_mapping_may_be_dirty(struct address_space *mapping)
 	return mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
 }
 
+bool notblk_is_written_after_faults(struct address_space *mapping, loff_t start, loff_t end)
+{
+	bool written;
+
+	if (!down_write_trylock(&mapping->invalidate_lock))
+		return false;
+	written = !filemap_range_needs_writeback(mapping, start, end);
+	filemap_invalidate_unlock(mapping);
+	return written;
+}
+
 void notblk_filemap_invalidate_lock_shared(struct address_space *mapping)
 {
 	filemap_invalidate_lock_shared(mapping);

@@ -39,6 +39,15 @@ impl<T: FileSystem> Inode<T> {
         self.write_and_wait_range(start, end)
     }
 
+    /// Whether no fault is under way, and nothing of `[start, end]` (bytes, inclusive) is dirty or under write-back. `false` too where
+    /// that cannot be told without a sleep. C: `filemap_range_needs_writeback`.
+    pub(crate) fn is_written_after_faults(&self, start: u64, end: u64) -> bool {
+        // SAFETY: the mapping is valid with its inode.
+        unsafe {
+            bindings::notblk_is_written_after_faults(self.mapping(), to_loff(start), to_loff(end))
+        }
+    }
+
     /// Drops clean pages that touch `[start, end]` (bytes, inclusive). C: `invalidate_mapping_pages`.
     pub(crate) fn invalidate_mapping_pages(&self, start: u64, end: u64) {
         // SAFETY: the mapping is valid with its inode.
