@@ -8,6 +8,7 @@
 #   make KDIR=… LLVM=1          when the kernel was built by clang
 #   make KDIR=… CLIPPY=1        with Clippy's lints
 #   make KDIR=SOURCE O=BUILD    when the kernel's sources and build are two directories
+#   make KDIR=… NOTBLK_HOLD=n   without the hold points of the race lab
 #
 # Without KDIR: the running kernel's build tree.
 

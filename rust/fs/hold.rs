@@ -8,15 +8,16 @@
 //! | --- | --- |
 //! | `hold POINT [owner=TID] [ino=N] [range=FIRST-LAST] [count=N] [deadline=MS]` | a rule: what comes to the point is parked |
 //! | `release ID` | what the rule has parked goes on |
-//! | `one ID` | the oldest of it does |
+//! | `one ID [POS]` | the oldest of it does; or the oldest of what begins at this byte |
 //! | `drop ID` | as `release`, and the rule goes |
 //! | `clear` | that for all rules |
 //!
 //! `range` is in bytes, `deadline` in milliseconds: whatever has been parked for so long takes all that its rule holds along, and
-//! the rule. `EINVAL` for anything else, `ENOENT` for an unknown rule, `ENOSPC` for too many of them; then nothing has changed.
+//! the rule. `EINVAL` for anything else, `ENOENT` for an unknown rule, `ENOSPC` for too many of them, `EOPNOTSUPP` where the module
+//! is made without hold points; then nothing has changed.
 
 use super::{Notblk, SuperBlock};
-use crate::vfs::hold::{self, Filter, Gate, Owner, Point};
+use crate::vfs::hold::{self, Filter, Gate, Owner, Point, Which};
 use core::str::FromStr;
 use kernel::{
     debugfs::{Reader, Writer},
@@ -80,21 +81,35 @@ impl From<Error> for Refused {
 }
 
 fn obey(gate: &Gate, command: &str) -> Result<(), Refused> {
+    if !hold::COMPILED {
+        return Err(Refused::With(EOPNOTSUPP));
+    }
     let mut words = command.split_ascii_whitespace();
     let verb = words.next().unwrap_or("");
     if verb == "hold" {
         gate.add(filter(words)?)?;
         return Ok(());
     }
-    let (operand, rest) = (words.next(), words.next());
+    let (operand, pos, rest) = (words.next(), words.next(), words.next());
     let id = || operand.map_or(Err(Refused::Because("no rule is named")), number);
-    if rest.is_some() || (verb == "clear" && operand.is_some()) {
+    let is_too_much = match verb {
+        "clear" => operand.is_some(),
+        "one" => rest.is_some(),
+        _ => pos.is_some(),
+    };
+    if is_too_much {
         return Err(Refused::Because("more than the command takes"));
     }
     match verb {
-        "release" => gate.release(id()?, usize::MAX, false)?,
-        "one" => gate.release(id()?, 1, false)?,
-        "drop" => gate.release(id()?, usize::MAX, true)?,
+        "release" => gate.release(id()?, Which::All, false)?,
+        "one" => {
+            let which = match pos {
+                Some(pos) => Which::At(number(pos)?),
+                None => Which::Oldest,
+            };
+            gate.release(id()?, which, false)?;
+        }
+        "drop" => gate.release(id()?, Which::All, true)?,
         "clear" => {
             gate.clear();
         }

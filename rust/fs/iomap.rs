@@ -31,6 +31,12 @@ impl iomap::Operations for Notblk {
             inode.data().map.lock()
         };
         let holes = match map.lookup(inode, lblk, count, reads)? {
+            Lookup::Mapped(run) if flags.is_direct() && !flags.is_write() => {
+                let answer = (mapped(inode, lblk, run, false, false), map.state());
+                drop(map);
+                settle(inode, pos, len, flags)?;
+                return Ok(answer);
+            }
             Lookup::Mapped(run) => {
                 let dirty = flags.is_write()
                     && (pos.saturating_add(len) > inode.size() || inode.is_datasync_dirty());
@@ -169,6 +175,22 @@ impl iomap::Operations for Notblk {
                 Lookup::Hole(count) => hole(inode, lblk, count),
             },
         )
+    }
+}
+
+/// What is in a block that a direct read has found is to be on disk. A fault gives a hole a block without `i_rwsem`: also after
+/// iomap has flushed the range and before it asks, and then the data is in the page cache, or will be in a moment. Who finds the
+/// block in the map sees the writable mapping, or the dirty page that it has left behind. Nothing takes the block away, for the
+/// reader has `i_rwsem`.
+fn settle(inode: &Inode, pos: u64, len: u64, flags: Flags) -> Result {
+    if !inode.may_be_dirty() {
+        return Ok(());
+    }
+    let last = pos.saturating_add(len.max(1)).saturating_sub(1);
+    match flags.is_nowait() {
+        true if inode.is_written_after_faults(pos, last) => Ok(()),
+        true => Err(EAGAIN),
+        false => inode.write_after_faults(pos, last),
     }
 }
 

@@ -341,6 +341,29 @@ void notblk_filemap_invalidate_unlock(struct address_space *mapping)
 	filemap_invalidate_unlock(mapping);
 }
 
+bool notblk_mapping_may_be_dirty(struct address_space *mapping)
+{
+	/* In the order in which a page goes through these, so that it is not missed on its way from one to the next. */
+	if (mapping_writably_mapped(mapping))
+		return true;
+	smp_rmb();
+	if (mapping_tagged(mapping, PAGECACHE_TAG_DIRTY))
+		return true;
+	smp_rmb();
+	return mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
+}
+
+bool notblk_is_written_after_faults(struct address_space *mapping, loff_t start, loff_t end)
+{
+	bool written;
+
+	if (!down_write_trylock(&mapping->invalidate_lock))
+		return false;
+	written = !filemap_range_needs_writeback(mapping, start, end);
+	filemap_invalidate_unlock(mapping);
+	return written;
+}
+
 void notblk_filemap_invalidate_lock_shared(struct address_space *mapping)
 {
 	filemap_invalidate_lock_shared(mapping);

@@ -122,6 +122,8 @@ bool notblk_inode_trylock_shared(struct inode *inode);
 bool notblk_inode_is_locked(struct inode *inode);
 void notblk_filemap_invalidate_lock(struct address_space *mapping);
 void notblk_filemap_invalidate_unlock(struct address_space *mapping);
+bool notblk_mapping_may_be_dirty(struct address_space *mapping);
+bool notblk_is_written_after_faults(struct address_space *mapping, loff_t start, loff_t end);
 void notblk_filemap_invalidate_lock_shared(struct address_space *mapping);
 void notblk_filemap_invalidate_unlock_shared(struct address_space *mapping);
 void notblk_sb_start_intwrite(struct super_block *sb);

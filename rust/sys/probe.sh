@@ -56,6 +56,8 @@ needs() {
 # Not a probe: what the kernel's own macros ask in the crate that uses them (`module!`, `#[kunit_tests]`), and what rust/vfs asks
 # of the kernel's configuration.
 echo "--check-cfg='cfg(MODULE)' --check-cfg='cfg(CONFIG_KUNIT,values(any()))' --check-cfg='cfg(CONFIG_QUOTA)'"
+# Kbuild's own.
+echo "--check-cfg='cfg(notblk_without_hold)'"
 
 # 7.2: mappings come from iomap_next. iomap_begin and iomap_end, which are still there, have lost their last user in 7.3.
 struct iomap_ops

@@ -25,6 +25,29 @@ impl<T: FileSystem> Inode<T> {
         })
     }
 
+    /// Whether a page may be newer than the disk, or become so at once: one is mapped writably, is dirty, or under write-back.
+    pub(crate) fn may_be_dirty(&self) -> bool {
+        // SAFETY: the mapping is valid with its inode.
+        unsafe { bindings::notblk_mapping_may_be_dirty(self.mapping()) }
+    }
+
+    /// Waits for the faults that are under way, then writes dirty pages of `[start, end]` (bytes, inclusive) and waits. Takes
+    /// `invalidate_lock`, and sleeps.
+    pub(crate) fn write_after_faults(&self, start: u64, end: u64) -> Result {
+        // Nobody is in `page_mkwrite` then.
+        let _lock = InvalidateLock::new(self);
+        self.write_and_wait_range(start, end)
+    }
+
+    /// Whether no fault is under way, and nothing of `[start, end]` (bytes, inclusive) is dirty or under write-back. `false` too where
+    /// that cannot be told without a sleep. C: `filemap_range_needs_writeback`.
+    pub(crate) fn is_written_after_faults(&self, start: u64, end: u64) -> bool {
+        // SAFETY: the mapping is valid with its inode.
+        unsafe {
+            bindings::notblk_is_written_after_faults(self.mapping(), to_loff(start), to_loff(end))
+        }
+    }
+
     /// Drops clean pages that touch `[start, end]` (bytes, inclusive). C: `invalidate_mapping_pages`.
     pub(crate) fn invalidate_mapping_pages(&self, start: u64, end: u64) {
         // SAFETY: the mapping is valid with its inode.

@@ -2,7 +2,8 @@
 
 //! Hold points: named places where a task or a bio of direct I/O can be parked until user space lets it go.
 //!
-//! A mount has one [`Gate`]. Rules say what is parked at which [`Point`]; without rules, a point costs one load and a branch.
+//! A mount has one [`Gate`]. Rules say what is parked at which [`Point`]; as long as no mount has any, a point costs one
+//! comparison and a branch, and nothing at all where the module is made with `NOTBLK_HOLD=n`.
 //!
 //! # What keeps this sound
 //!
@@ -30,6 +31,20 @@ use kernel::{
     types::Opaque,
 };
 
+/// Whether there are hold points in this build.
+pub(crate) const COMPILED: bool = !cfg!(notblk_without_hold);
+
+/// Mounts that have rules.
+static GUARDED: Atomic<i32> = Atomic::new(0);
+
+/// Whether any mount has rules: what is asked first wherever a point is passed.
+#[inline(always)]
+fn is_any_guarded() -> bool {
+    // `Atomic::load` is a call where the kernel's helpers are not inlined, and this is asked for each request.
+    // SAFETY: a static's address. C: `READ_ONCE`, which is what a relaxed load is in the kernel.
+    COMPILED && unsafe { GUARDED.as_ptr().read_volatile() } != 0
+}
+
 /// Rules of a mount, at most.
 const MAX_RULES: usize = 64;
 
@@ -38,6 +53,8 @@ const MAX_RULES: usize = 64;
 pub(crate) enum Point {
     /// Direct I/O has its lock, and asks iomap next.
     DioLocked,
+    /// It has flushed what the page cache had, and looks up the blocks next. Its lock is held. Whose it is says the calling task.
+    DioMap,
     /// A bio, before the block layer gets it.
     DioSubmit,
     /// A bio that has completed, before iomap hears of it.
@@ -64,14 +81,17 @@ pub(crate) enum Point {
     PunchDrained,
     /// A page is about to be written by mmap; no lock of the filesystem's is held. C: `page_mkwrite`.
     FaultBegin,
+    /// It has its blocks, and is not dirty yet; it is locked, and `invalidate_lock` held shared.
+    FaultMapped,
     /// `fsync`, before anything is written.
     FsyncBegin,
 }
 
 impl Point {
     /// All, by the names that user space knows.
-    const NAMES: [(Self, &'static CStr); 15] = [
+    const NAMES: [(Self, &'static CStr); 17] = [
         (Self::DioLocked, c"dio.locked"),
+        (Self::DioMap, c"dio.map"),
         (Self::DioSubmit, c"dio.submit"),
         (Self::DioComplete, c"dio.complete"),
         (Self::FallbackBegin, c"fallback.begin"),
@@ -85,6 +105,7 @@ impl Point {
         (Self::PunchBegin, c"punch.begin"),
         (Self::PunchDrained, c"punch.drained"),
         (Self::FaultBegin, c"fault.begin"),
+        (Self::FaultMapped, c"fault.mapped"),
         (Self::FsyncBegin, c"fsync.begin"),
     ];
 
@@ -230,6 +251,17 @@ impl Filter {
     }
 }
 
+/// Which of a rule's things are let go.
+#[derive(Clone, Copy)]
+pub(crate) enum Which {
+    /// All.
+    All,
+    /// The one that has been parked for longest.
+    Oldest,
+    /// Of those that begin at this byte, the one that has been parked for longest.
+    At(u64),
+}
+
 /// A rule, and what it has done.
 struct Rule {
     id: u64,
@@ -242,13 +274,20 @@ struct Rule {
 }
 
 impl Rule {
-    /// Takes up to `most` out of its queue, oldest first. Tasks go on at once; bios are put into `bios`.
-    fn let_go(&mut self, gate: &Gate, most: usize, bios: &mut Queue) -> usize {
+    /// Takes out of its queue what is meant, oldest first. Tasks go on at once; bios are put into `bios`.
+    fn let_go(&mut self, gate: &Gate, which: Which, bios: &mut Queue) -> usize {
         let mut gone = 0usize;
-        while gone < most {
-            let Some(parked) = self.queue.pop() else {
-                break;
+        loop {
+            let parked = match which {
+                Which::All => self.queue.pop(),
+                _ if gone != 0 => None,
+                Which::Oldest => self.queue.pop(),
+                Which::At(pos) => {
+                    let found = self.queue.first_at(pos);
+                    found.filter(|&parked| self.queue.remove(parked))
+                }
             };
+            let Some(parked) = parked else { break };
             gone = gone.saturating_add(1);
             self.passed = self.passed.saturating_add(1);
             // SAFETY: as below.
@@ -323,6 +362,20 @@ impl Queue {
         }
         self.tail = parked;
         self.len = self.len.saturating_add(1);
+    }
+
+    /// The oldest one that begins at this byte.
+    fn first_at(&self, pos: u64) -> Option<*mut Parked> {
+        let mut at = self.head;
+        while !at.is_null() {
+            // SAFETY: by the type's invariants.
+            let (begins, next) = unsafe { ((*at).place.pos, (*at).next) };
+            if begins == pos {
+                return Some(at);
+            }
+            at = next;
+        }
+        None
     }
 
     fn pop(&mut self) -> Option<*mut Parked> {
@@ -441,11 +494,17 @@ impl Gate {
     }
 
     /// Whether there are rules.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_armed(&self) -> bool {
-        // `Atomic::load` is a call where the kernel's helpers are not inlined, and this is asked for each request.
-        // SAFETY: valid, being borrowed. C: `READ_ONCE`, which is what a relaxed load is in the kernel.
-        unsafe { self.armed.as_ptr().read_volatile() }
+        is_any_guarded() && self.armed.load(Relaxed)
+    }
+
+    /// There are rules, or none any more. Under the lock, or alone.
+    fn arm(&self, armed: bool) {
+        if self.armed.load(Relaxed) != armed {
+            self.armed.store(armed, Relaxed);
+            GUARDED.add(if armed { 1 } else { -1 }, Relaxed);
+        }
     }
 
     /// The mount's name for log lines.
@@ -475,13 +534,6 @@ impl Gate {
     }
 
     /// The calling task passes a point. Sleeps where a rule wants it to: no spinlock is held.
-    #[inline(always)]
-    pub(crate) fn pass(&self, point: Point, place: impl FnOnce() -> Place) {
-        if self.is_armed() {
-            self.park_task(point, place());
-        }
-    }
-
     #[cold]
     fn park_task(&self, point: Point, place: Place) {
         let mut done = MaybeUninit::<bindings::completion>::uninit();
@@ -540,6 +592,10 @@ impl Gate {
             // SAFETY: by the contract.
             unsafe {
                 (*parked).since = now;
+                if matches!((*parked).what, What::Complete) {
+                    // Under the lock: whoever looks finds it in the one place or in the other.
+                    self.inflight.add(-1, Relaxed);
+                }
                 rule.queue.push(parked);
             }
             self.held(rule, &place).hold();
@@ -603,8 +659,8 @@ impl Gate {
         }
         if let Some(index) = found {
             let mut rule = state.rules.remove(index).ok()?;
-            let count = rule.let_go(self, usize::MAX, &mut bios);
-            self.armed.store(!state.rules.is_empty(), Relaxed);
+            let count = rule.let_go(self, Which::All, &mut bios);
+            self.arm(!state.rules.is_empty());
             return Some((rule, count, bios));
         }
         if let Some(due) = first {
@@ -652,28 +708,28 @@ impl Gate {
         }
         state.rules.push_within_capacity(rule).map_err(|_| ENOSPC)?;
         state.last_id = id;
-        self.armed.store(true, Relaxed);
+        self.arm(true);
         drop(state);
         Ok(id)
     }
 
-    /// Lets go up to `most` of what a rule has parked, oldest first; and takes the rule away if `gone`.
+    /// Lets go what a rule has parked; and takes the rule away if `gone`.
     ///
     /// # Errors
     ///
     /// `ENOENT` where there is no such rule.
-    pub(crate) fn release(&self, id: u64, most: usize, gone: bool) -> Result {
+    pub(crate) fn release(&self, id: u64, which: Which, gone: bool) -> Result {
         let mut bios = Queue::new();
         {
             let mut state = self.lock();
             let index = state.rules.iter().position(|rule| rule.id == id);
             let index = index.ok_or(ENOENT)?;
             if let Some(rule) = state.rules.get_mut(index) {
-                rule.let_go(self, most, &mut bios);
+                rule.let_go(self, which, &mut bios);
             }
             if gone {
                 drop(state.rules.remove(index));
-                self.armed.store(!state.rules.is_empty(), Relaxed);
+                self.arm(!state.rules.is_empty());
             }
         }
         self.send_on(&mut bios);
@@ -687,10 +743,10 @@ impl Gate {
         {
             let mut state = self.lock();
             for rule in state.rules.iter_mut() {
-                count = count.saturating_add(rule.let_go(self, usize::MAX, &mut bios));
+                count = count.saturating_add(rule.let_go(self, Which::All, &mut bios));
             }
             state.rules.clear();
-            self.armed.store(false, Relaxed);
+            self.arm(false);
         }
         self.send_on(&mut bios);
         count
@@ -744,6 +800,7 @@ impl Gate {
 #[pinned_drop]
 impl PinnedDrop for Gate {
     fn drop(self: Pin<&mut Self>) {
+        self.arm(false);
         // Nothing is parked: whatever is keeps its file open, and so the mount.
         // SAFETY: initialised in `new`.
         unsafe { bindings::notblk_gate_end(self.raw.get()) };
@@ -837,13 +894,13 @@ impl Flight {
         unsafe {
             let flight: *mut Self = (*bio).bi_private.cast();
             let gate = &*(*flight).gate;
-            gate.inflight.add(-1, Relaxed);
             if gate.is_armed() {
                 (*flight).parked.what = What::Complete;
                 if gate.park(Point::DioComplete, flight.cast()) {
                     return;
                 }
             }
+            gate.inflight.add(-1, Relaxed);
             Self::complete(flight);
         }
     }
@@ -940,20 +997,31 @@ impl<T: FileSystem> Inode<T> {
     /// The calling task passes a point with `len` bytes from `pos` on of this file, for `owner`. Sleeps where a rule wants it to.
     #[inline(always)]
     pub(crate) fn pass(&self, point: Point, owner: impl FnOnce() -> Owner, pos: u64, len: u64) {
-        if let Some(gate) = T::gate(self.sb()) {
-            gate.pass(point, || Place {
-                owner: owner(),
-                ino: self.ino(),
-                pos,
-                len,
-            });
+        if is_any_guarded() {
+            self.pass_gate(point, owner(), pos, len);
+        }
+    }
+
+    #[cold]
+    fn pass_gate(&self, point: Point, owner: Owner, pos: u64, len: u64) {
+        if let Some(gate) = T::gate(self.sb()).filter(|gate| gate.is_armed()) {
+            let ino = self.ino();
+            gate.park_task(
+                point,
+                Place {
+                    owner,
+                    ino,
+                    pos,
+                    len,
+                },
+            );
         }
     }
 
     /// Whether the mount has rules.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_guarded(&self) -> bool {
-        T::gate(self.sb()).is_some_and(Gate::is_armed)
+        is_any_guarded() && T::gate(self.sb()).is_some_and(Gate::is_armed)
     }
 }
 

@@ -4,7 +4,10 @@
 //!
 //! C: `include/linux/iomap.h`, `Documentation/filesystems/iomap/`.
 
-use super::{to_loff, to_pos, to_result, Exclusive, FileSystem, Inode, Locked};
+use super::{
+    hold::{Owner, Point},
+    to_loff, to_pos, to_result, Exclusive, FileSystem, Inode, Locked,
+};
 use crate::sys::bindings;
 use core::{marker::PhantomData, ptr};
 use kernel::{error::from_result, prelude::*};
@@ -238,10 +241,16 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract; the struct is ours to fill.
             let (inode, iomap) = unsafe { (Inode::<T>::from_raw(inode), &mut *iomap) };
-            let (pos, length) = (to_pos(pos), to_pos(length));
-            let answer = T::iomap_begin(inode, pos, length, Flags(flags));
+            let (pos, length, flags) = (to_pos(pos), to_pos(length), Flags(flags));
+            if flags.is_direct() {
+                inode.pass(Point::DioMap, Owner::current, pos, length);
+            }
+            let answer = T::iomap_begin(inode, pos, length, flags);
             inode.trace_map(pos, length, &answer);
             let (mapping, cookie) = answer?;
+            if flags.is_fault() {
+                inode.pass(Point::FaultMapped, Owner::current, pos, length);
+            }
             Self::fill(inode, mapping, iomap);
             iomap.validity_cookie = cookie;
             Ok(0)
