@@ -170,7 +170,7 @@ impl super_block::Operations for Bare {
         Ok(())
     }
 
-    fn statfs(_sb: &SuperBlock<Self>) -> Result<StatFs> {
+    fn statfs(_inode: &Inode<Self>) -> Result<StatFs> {
         Err(EOPNOTSUPP)
     }
 
@@ -454,7 +454,7 @@ impl fileattr::Operations for Bare {
         0
     }
 
-    fn set_flags(_inode: &Locked<Self, Exclusive>, _flags: u32) -> Result {
+    fn set(_inode: &Locked<Self, Exclusive>, _flags: u32, _project: u32) -> Result {
         Err(EOPNOTSUPP)
     }
 
@@ -495,6 +495,10 @@ impl quota::Operations for Bare {
 
     fn wants_limits(_sb: &SuperBlock<Self>, _kind: quota::Kind) -> bool {
         false
+    }
+
+    fn project(_inode: &Inode<Self>) -> Option<u32> {
+        None
     }
 
     fn protect_file(_inode: &Locked<Self, Exclusive>, _protect: bool) {}
