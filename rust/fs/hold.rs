@@ -17,7 +17,10 @@
 //! is made without hold points; then nothing has changed.
 
 use super::{Notblk, SuperBlock};
-use crate::vfs::hold::{self, Filter, Gate, Owner, Point, Which};
+use crate::vfs::{
+    errno::EOPNOTSUPP,
+    hold::{self, Filter, Gate, Owner, Point, Which},
+};
 use core::str::FromStr;
 use kernel::{
     debugfs::{Reader, Writer},
