@@ -27,7 +27,10 @@ const NAMED: &str = "usrjquota=aquota.user,grpjquota=aquota.group,jqfmt=vfsv1";
 /// The options of this mount that are about quotas.
 fn shown() -> Result<Vec<String>> {
     let mut shown = shown_options(MNT)?;
-    shown.retain(|option| option.contains("quota") || option.contains("jqfmt"));
+    // The C driver says `quota` beside `usrquota`.
+    shown.retain(|option| {
+        (option.contains("quota") && option != "quota") || option.contains("jqfmt")
+    });
     Ok(shown)
 }
 
