@@ -191,7 +191,13 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
                     break;
                 }
                 guest.host.progress(summary.runs, 0)?;
-                small.push(shrink(guest, &lab.spec, &failing.schedule, &mut known)?);
+                small.push(shrink(
+                    guest,
+                    &lab.spec,
+                    &failing.schedule,
+                    &failing.failures,
+                    &mut known,
+                )?);
             }
             Ok(LabOutcome::Explored {
                 summary,
@@ -238,10 +244,16 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
             let choices = schedule.choices(&lab.spec)?;
             let run = stage.run(&choices);
             let small = match run.verdict {
-                Verdict::Failed(_) if !stage.is_dead() => {
+                Verdict::Failed(ref failures) if !stage.is_dead() => {
                     // All of it, to the end, as it went.
                     let found = Schedule::of(&lab.spec, &run);
-                    Some(shrink(guest, &lab.spec, &found, &mut Known::new())?)
+                    Some(shrink(
+                        guest,
+                        &lab.spec,
+                        &found,
+                        failures,
+                        &mut Known::new(),
+                    )?)
                 }
                 _ => None,
             };
@@ -278,17 +290,32 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
     }
 }
 
-/// What has been tried: spec and order as text, and whether it fails. Many orders come by the same things.
-type Known = std::collections::HashMap<(String, String), bool>;
+/// What has been tried: spec and order as text, and in which ways it fails. Many orders come by the same things.
+type Known = std::collections::HashMap<(String, String), Vec<String>>;
 
-/// Takes away from a failing order what it fails without.
-fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule, known: &mut Known) -> Result<Small> {
+/// Takes away from a failing order what it fails without. What is left fails in one of the ways in which all of it did: a check
+/// that is stricter than before, because an actor has gone, proves nothing.
+fn shrink(
+    guest: &Guest,
+    spec: &Spec,
+    schedule: &Schedule,
+    failures: &[Failure],
+    known: &mut Known,
+) -> Result<Small> {
+    let kinds = |spec: &Spec, failures: &[Failure]| -> Vec<String> {
+        failures
+            .iter()
+            .map(|failure| spec.failure_kind(failure))
+            .collect()
+    };
+    let wanted = kinds(spec, failures);
+    let is_wanted = |found: &[String]| found.iter().any(|kind| wanted.contains(kind));
     let mut number = 0;
     let mut told = Instant::now();
     let mut fails = |spec: &Spec, schedule: &Schedule| {
         let key = (spec.to_string(), schedule.to_string());
-        if let Some(fails) = known.get(&key) {
-            return *fails;
+        if let Some(found) = known.get(&key) {
+            return is_wanted(found);
         }
         number += 1;
         if told.elapsed() > TELL {
@@ -302,13 +329,18 @@ fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule, known: &mut Known) ->
             .and_then(|mut lab| {
                 let choices = schedule.choices(spec)?;
                 let run = lab.run(&choices);
-                Ok(matches!(run.verdict, Verdict::Failed(_))
-                    && schedule.differs(spec, &run).is_none())
+                Ok(match &run.verdict {
+                    Verdict::Failed(failures) if schedule.differs(spec, &run).is_none() => {
+                        kinds(spec, failures)
+                    }
+                    _ => Vec::new(),
+                })
             });
         let _ = std::fs::remove_dir_all(&place);
         // What cannot even be tried is not smaller.
-        let fails = tried.unwrap_or(false);
-        known.insert(key, fails);
+        let found = tried.unwrap_or_default();
+        let fails = is_wanted(&found);
+        known.insert(key, found);
         fails
     };
     let (small, order) = minimize(spec, schedule, &mut fails);
