@@ -44,6 +44,8 @@ const KERNEL: &str = ".kernel";
 pub struct Options {
     /// With Clippy's lints.
     pub clippy: bool,
+    /// Without the hold points of the race lab.
+    pub without_hold: bool,
 }
 
 /// `cargo xtask build`.
@@ -52,6 +54,7 @@ pub fn run(ctx: &Ctx, args: BuildArgs) -> Result<Code> {
     let toolbox = ctx.toolbox()?;
     let options = Options {
         clippy: args.clippy,
+        without_hold: false,
     };
     let ko = module(ctx, &toolbox, &kernel, options)?;
     println!("{}", ko.display());
@@ -64,7 +67,11 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
         .tree
         .as_ref()
         .context("the kernel was asked for without its tree")?;
-    let kind = if options.clippy { "clippy" } else { "module" };
+    let kind = match options {
+        Options { clippy: true, .. } => "clippy",
+        Options { without_hold, .. } if without_hold => "bare",
+        Options { .. } => "module",
+    };
     let key = cache::key(&[&ctx.repo.to_string_lossy(), &tree.to_string_lossy()]);
     let name = format!("{kind}-{}-{key}", kernel.release);
     let _lock = ctx.cache.lock(&ctx.ui, &name, "builds the same module")?;
@@ -90,6 +97,9 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
     if options.clippy {
         // Whoever asks for the lints wants none of them passed over.
         arguments.extend(["CLIPPY=1".to_owned(), "KRUSTFLAGS=-Dwarnings".to_owned()]);
+    }
+    if options.without_hold {
+        arguments.push("NOTBLK_HOLD=n".to_owned());
     }
     let mut command = kernel.toolchain.make(toolbox, &src, &arguments)?;
     let log = ctx.cache.log("module");

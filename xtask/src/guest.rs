@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use notblk_protocol::{Driver, Event, Job, Work};
 
+use crate::build;
 use crate::cargo_static::Program;
 use crate::context::Ctx;
 use crate::errors::Exit;
@@ -84,6 +85,8 @@ pub struct Guest {
     toolbox: Toolbox,
     initramfs: Vec<u8>,
     args: MachineArgs,
+    /// Its clock counts instructions, one in a nanosecond: one processor, by TCG.
+    pub counted: bool,
     /// Before the names of its consoles' logs, where another guest's would replace them.
     pub label: Option<String>,
 }
@@ -92,6 +95,17 @@ impl Guest {
     /// Provides the kernel, builds module and agent, packs the initramfs; with the programs of the tests in it where they are
     /// wanted.
     pub fn prepare(ctx: &Ctx, args: &GuestArgs, for_tests: bool) -> Result<Guest> {
+        Guest::with_module(ctx, args, for_tests, build::Options::default(), &[])
+    }
+
+    /// The same with the module built in a certain way, and with more modules of the kernel.
+    pub fn with_module(
+        ctx: &Ctx,
+        args: &GuestArgs,
+        for_tests: bool,
+        options: build::Options,
+        extra_modules: &[&str],
+    ) -> Result<Guest> {
         let driver = Driver::from(args.driver);
         let want = match driver {
             Driver::Notblk => Want::Tree,
@@ -104,7 +118,7 @@ impl Guest {
         let programs: Vec<_> = PROGRAMS.iter().map(|(name, _)| *name).zip(built).collect();
         let toolbox = ctx.toolbox()?;
         let module: Option<PathBuf> = match driver {
-            Driver::Notblk => Some(ctx.build_module(&toolbox, &kernel)?),
+            Driver::Notblk => Some(build::module(ctx, &toolbox, &kernel, options)?),
             Driver::Ext4 => None,
         };
         let parts = Parts {
@@ -113,7 +127,7 @@ impl Guest {
             agent: &agent,
             programs: &programs,
             module: module.as_deref(),
-            extra_modules: &[],
+            extra_modules,
         };
         let initramfs = initramfs::pack(ctx, &parts)?;
         let accel = match args.machine.accel {
@@ -128,6 +142,7 @@ impl Guest {
             toolbox,
             initramfs,
             args: args.machine.clone(),
+            counted: false,
             label: None,
         })
     }
@@ -146,6 +161,7 @@ impl Guest {
             drives: vec![Drive::memory("disk", DISK), Drive::memory("second", DISK)],
             shares: Vec::new(),
             cpus: self.args.cpus,
+            counted: self.counted,
             limit: self.args.timeout.map(Duration::from_secs),
             interactive: false,
         }

@@ -4,6 +4,7 @@
 
 mod guest;
 mod host;
+mod lab;
 mod report;
 mod suite;
 

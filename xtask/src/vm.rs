@@ -70,6 +70,8 @@ pub struct Machine<'a> {
     pub shares: Vec<Share>,
     /// Number of CPUs.
     pub cpus: u32,
+    /// The guest's clock goes on by a nanosecond with each instruction. For one CPU, and TCG.
+    pub counted: bool,
     /// The whole boot may take so long.
     pub limit: Option<Duration>,
     /// The terminal is the guest's serial console.

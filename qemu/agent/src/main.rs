@@ -21,6 +21,7 @@ mod attributes;
 mod boot;
 mod buf;
 mod compare;
+mod cost;
 mod fault;
 mod fs;
 mod host;
@@ -85,6 +86,7 @@ fn run() -> Result<()> {
     let done = match job.work {
         Work::Race { rows } => race::run(&guest, &rows).and_then(|()| watchers::ask(&guest)),
         Work::Lab { specs } => lab::run(&guest, &specs).and_then(|()| watchers::ask(&guest)),
+        Work::Cost(spec) => cost::run(&guest, spec),
         Work::Test(spec) => tests::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Compare(spec) => compare::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),
         Work::Hostile(spec) => hostile::run(&guest, &spec).and_then(|()| watchers::ask(&guest)),

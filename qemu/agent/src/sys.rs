@@ -6,6 +6,7 @@
 
 pub mod dm;
 pub mod files;
+pub mod heap;
 pub mod ioctl;
 pub mod nbd;
 

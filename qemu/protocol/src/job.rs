@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the host asks of the guest.
 
-use crate::{CompareSpec, HostileSpec, LabSpec, RaceSpec, SuiteSpec, TestSpec};
+use crate::{CompareSpec, CostSpec, HostileSpec, LabSpec, RaceSpec, SuiteSpec, TestSpec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -55,6 +55,8 @@ pub enum Work {
         /// The specs, in order.
         specs: Vec<LabSpec>,
     },
+    /// Count what a direct overwrite costs.
+    Cost(CostSpec),
     /// Run guest tests.
     Test(TestSpec),
     /// Run one sequence of operations on two drivers.

@@ -15,6 +15,20 @@ pub struct LabSpec {
     pub options: String,
     /// What to do.
     pub work: LabWork,
+    /// What is to go wrong, in the first order in which somebody is held.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// What may go wrong that no driver can be made to do: for the tests of the lab itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sabotage {
+    /// The last actor never comes to its end.
+    Hang,
+    /// The kernel panics while something is held.
+    Panic,
+    /// The agent says that something is held, and waits to be killed.
+    Wait,
 }
 
 /// See [`LabSpec`].
@@ -31,6 +45,8 @@ pub enum LabWork {
         seconds: Option<u64>,
         /// So many of the orders that fail are made small.
         minimize: u32,
+        /// How often each order is run; each time it must come to the same.
+        repeat: u32,
     },
     /// Run one order.
     Replay {
@@ -80,6 +96,10 @@ pub enum LabOutcome {
         summary: Summary,
         /// The first of those that fail, each with what is left of it when nothing more can be taken away.
         small: Vec<Small>,
+        /// Orders that came to something else when they were repeated.
+        differing: Vec<Differing>,
+        /// How long the orders took to be made small, in milliseconds.
+        minimizing: u64,
     },
     /// Of [`LabWork::Replay`].
     Replayed {
@@ -99,6 +119,17 @@ pub enum LabOutcome {
         /// Each failure, and how often it was found.
         failures: Vec<(Failure, u64)>,
     },
+}
+
+/// An order that came to two things.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Differing {
+    /// At first.
+    pub first: Run,
+    /// Later.
+    pub other: Run,
+    /// In which repetition, from 1.
+    pub repetition: u32,
 }
 
 /// A failing order, made small.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod cost;
 mod hostile;
 mod job;
 mod lab;
@@ -18,9 +19,10 @@ pub mod suite;
 mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
+pub use cost::{CostReport, CostSpec};
 pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec};
 pub use job::{Driver, Job, Work};
-pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Small};
+pub use lab::{Differing, LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Sabotage, Small};
 pub use race::{RaceRow, RaceSpec, Story};
 pub use suite::{SuiteSpec, SuiteStatus, SuiteTest};
 pub use test::{TestSpec, Verdict};
@@ -32,7 +34,7 @@ pub const PORT: &str = "notblk.agent";
 
 /// Raised with every change that an older peer would misread. Host and agent are built from one
 /// tree, so a difference means that a stale initramfs was booted.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What the kernel prints, rate-limited, when the completion of a direct write finds dirty pages.
 pub const INVALIDATION_FAILURE: &str = "Page cache invalidation failure on direct I/O";
@@ -71,6 +73,8 @@ pub enum Event {
     Row(RaceRow),
     /// The race lab has done with one spec.
     Lab(Box<LabReport>),
+    /// What a direct overwrite costs.
+    Cost(CostReport),
     /// The differential test has ended.
     Compared(Box<CompareReport>),
     /// The next image is about to be mounted.

@@ -254,6 +254,15 @@ impl Search {
 
     /// Learns from a run what followed its prefix.
     fn take(&mut self, spec: &Spec, prefix: &[ActorId], run: &Run) {
+        if let (true, Verdict::Failed(failures)) = (run.steps.is_empty(), &run.verdict) {
+            // The runner itself has failed, wherever it was: there is nothing to compare.
+            self.summary.orders += 1;
+            self.summary.failing.push(Failing {
+                schedule: self.expected(spec, prefix),
+                failures: failures.clone(),
+            });
+            return;
+        }
         if !self.is_as_before(prefix, run) {
             self.summary.unsteady.push(Unsteady {
                 expected: self.expected(spec, prefix),

@@ -15,6 +15,8 @@ use crate::spec::{Op, Step, Way};
 pub enum Point {
     /// Direct I/O has its `i_rwsem`.
     DioLocked,
+    /// It has flushed what the page cache had of its range, and looks up blocks next.
+    DioMap,
     /// The bio, before it is given to the block layer.
     DioSubmit,
     /// The bio, when it has been completed by the device, before its direct I/O learns of it.
@@ -41,6 +43,8 @@ pub enum Point {
     PunchDrained,
     /// A write fault of a mapped page (`page_mkwrite`) begins.
     FaultBegin,
+    /// The page has its blocks, and is not dirty yet.
+    FaultMapped,
     /// `fsync` begins.
     FsyncBegin,
 }
@@ -56,8 +60,9 @@ pub enum Parks {
 
 impl Point {
     /// Every point, in the order of the table in `tests/race/README.md`.
-    pub const ALL: [Point; 15] = [
+    pub const ALL: [Point; 17] = [
         Point::DioLocked,
+        Point::DioMap,
         Point::DioSubmit,
         Point::DioComplete,
         Point::FallbackBegin,
@@ -71,6 +76,7 @@ impl Point {
         Point::PunchBegin,
         Point::PunchDrained,
         Point::FaultBegin,
+        Point::FaultMapped,
         Point::FsyncBegin,
     ];
 
@@ -79,6 +85,7 @@ impl Point {
     pub fn name(self) -> &'static str {
         match self {
             Point::DioLocked => "dio.locked",
+            Point::DioMap => "dio.map",
             Point::DioSubmit => "dio.submit",
             Point::DioComplete => "dio.complete",
             Point::FallbackBegin => "fallback.begin",
@@ -92,6 +99,7 @@ impl Point {
             Point::PunchBegin => "punch.begin",
             Point::PunchDrained => "punch.drained",
             Point::FaultBegin => "fault.begin",
+            Point::FaultMapped => "fault.mapped",
             Point::FsyncBegin => "fsync.begin",
         }
     }
@@ -110,7 +118,7 @@ impl Point {
     pub fn passed_by(self, step: &Step) -> bool {
         match (self, &step.op) {
             (
-                Point::DioLocked | Point::DioSubmit | Point::DioComplete,
+                Point::DioLocked | Point::DioMap | Point::DioSubmit | Point::DioComplete,
                 Op::Read(io) | Op::Write(io),
             ) => io.way == Way::Direct,
             (
@@ -122,7 +130,7 @@ impl Point {
                 Op::Write(io),
             ) => io.way == Way::Direct,
             (Point::BufferedDrained, Op::Write(io)) => io.way == Way::Buffered,
-            (Point::FaultBegin, Op::Write(io)) => io.way == Way::Mmap,
+            (Point::FaultBegin | Point::FaultMapped, Op::Write(io)) => io.way == Way::Mmap,
             (Point::TruncateBegin | Point::TruncateDrained, Op::Truncate { .. }) => true,
             (Point::PunchBegin | Point::PunchDrained, Op::Punch { .. }) => true,
             (Point::FsyncBegin, Op::Fsync) => true,
@@ -135,7 +143,9 @@ impl Point {
     #[must_use]
     pub fn passers(self) -> &'static str {
         match self {
-            Point::DioLocked | Point::DioSubmit | Point::DioComplete => "direct reads and writes",
+            Point::DioLocked | Point::DioMap | Point::DioSubmit | Point::DioComplete => {
+                "direct reads and writes"
+            }
             Point::FallbackBegin
             | Point::FallbackDrained
             | Point::FallbackDirtied
@@ -144,7 +154,7 @@ impl Point {
             Point::BufferedDrained => "buffered writes",
             Point::TruncateBegin | Point::TruncateDrained => "truncate",
             Point::PunchBegin | Point::PunchDrained => "punch",
-            Point::FaultBegin => "mmap writes",
+            Point::FaultBegin | Point::FaultMapped => "mmap writes",
             Point::FsyncBegin => "fsync, and writes with dsync",
         }
     }

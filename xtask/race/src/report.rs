@@ -18,6 +18,26 @@ impl Spec {
         }
     }
 
+    /// What kind of failure it is, whatever is left of the spec: which sort of check of which file, or that a step, the kernel, e2fsck
+    /// went wrong. What fails in another way is another failure.
+    #[must_use]
+    pub fn failure_kind(&self, failure: &Failure) -> String {
+        match failure.what {
+            What::Check(check) => match self.checks.get(check) {
+                Some(check) => {
+                    let text = self.check_text(check);
+                    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+                }
+                None => "check".to_owned(),
+            },
+            What::Step { .. } => "step".to_owned(),
+            What::Splat => "kernel".to_owned(),
+            What::Hang => "hang".to_owned(),
+            What::Fsck => "e2fsck".to_owned(),
+            What::Broken => "lab".to_owned(),
+        }
+    }
+
     /// A failure in one line: `check fsync f ok: EIO`.
     #[must_use]
     pub fn failure_text(&self, failure: &Failure) -> String {

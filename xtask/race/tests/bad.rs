@@ -61,9 +61,9 @@ t.race:4:22: A is held at dio.submit already
   |                      ^^^^^^^^^^"
     );
     assert!(with("dio.submit", "everywhere").ends_with(
-        "there is dio.locked, dio.submit, dio.complete, fallback.begin, fallback.drained, \
+        "there is dio.locked, dio.map, dio.submit, dio.complete, fallback.begin, fallback.drained, \
          fallback.dirtied, fallback.flushed, fallback.done, buffered.drained, truncate.begin, \
-         truncate.drained, punch.begin, punch.drained, fault.begin, fsync.begin"
+         truncate.drained, punch.begin, punch.drained, fault.begin, fault.mapped, fsync.begin"
     ));
 }
 

@@ -202,6 +202,7 @@ const WELL: driver::Faults = driver::Faults {
     no_drain: false,
     truncate_waits_not: false,
     blocks_early: false,
+    reads_trust_the_map: false,
 };
 
 fn explored(spec: &Spec, faults: driver::Faults) -> Summary {
@@ -307,6 +308,20 @@ fn readers_see_blocks_that_come_before_their_data() {
         ..WELL
     };
     let spec = named("read-during-fallback");
+    let summary = explored(&spec, faults);
+    let mut failures = summary.failing.iter().flat_map(|failing| &failing.failures);
+    let seen = failures.any(|failure| failure.text.contains("bytes that nobody wrote"));
+    assert!(seen, "{}", summary.text(&spec));
+}
+
+/// The same, where a fault has given a hole a block: a reader that has flushed before must do so again.
+#[test]
+fn readers_see_blocks_of_faults_that_came_after_their_flush() {
+    let faults = driver::Faults {
+        reads_trust_the_map: true,
+        ..WELL
+    };
+    let spec = named("read-fault");
     let summary = explored(&spec, faults);
     let mut failures = summary.failing.iter().flat_map(|failing| &failing.failures);
     let seen = failures.any(|failure| failure.text.contains("bytes that nobody wrote"));

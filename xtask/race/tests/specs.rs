@@ -52,6 +52,7 @@ fn every_spec_parses_and_is_called_as_its_file() {
         "mmap-in-window",
         "nowait",
         "punch-parked",
+        "read-fault",
         "read-during-fallback",
         "seed",
         "truncate-parked",
@@ -129,7 +130,9 @@ fn orders(spec: &Spec) -> f64 {
             passing
                 .map(|step| match &step.op {
                     // A page, a fault.
-                    Op::Write(io) if *point == Point::FaultBegin => io.len.div_ceil(4096),
+                    Op::Write(io) if matches!(point, Point::FaultBegin | Point::FaultMapped) => {
+                        io.len.div_ceil(4096)
+                    }
                     _ => 1,
                 })
                 .sum::<u64>()

@@ -166,6 +166,7 @@ impl SuiteGuest {
             accel: self.accel,
             cmdline: CMDLINE,
             memory: self.memory(order.config),
+            counted: false,
             cpus: self.cpus,
             limit: None,
             interactive: false,

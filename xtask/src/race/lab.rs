@@ -5,6 +5,7 @@
 //! The agent runs orders in the guest; here specs are read, the guest is asked, and its answer is judged and shown.
 
 mod compare;
+mod cost;
 mod diagram;
 mod explore;
 mod minimize;
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
-use notblk_protocol::{Driver, Event, LabReport, LabSpec, Work};
-use notblk_race::run::{Failure, What};
+use notblk_protocol::{Driver, Event, LabOutcome, LabReport, LabSpec, Work};
+use notblk_race::run::{Failure, Verdict, What};
 use notblk_race::Spec;
 
 use crate::context::Ctx;
@@ -37,6 +38,8 @@ pub enum Command {
     Rate(rate::Args),
     /// The same on notblk and on another driver
     Compare(compare::Args),
+    /// Count what hold points cost that hold nothing, in instructions of the guest
+    Cost(cost::Args),
     /// Draw one order in columns, as kernel commit messages do
     Diagram(diagram::Args),
 }
@@ -49,6 +52,7 @@ pub fn run(ctx: &Ctx, command: Command) -> Result<Code> {
         Command::Minimize(args) => minimize::run(ctx, &args),
         Command::Rate(args) => rate::run(ctx, &args),
         Command::Compare(args) => compare::run(ctx, &args),
+        Command::Cost(args) => cost::run(ctx, &args),
         Command::Diagram(args) => diagram::run(ctx, &args),
     }
 }
@@ -102,11 +106,32 @@ fn boot(ctx: &Ctx, guest: &Guest, specs: Vec<LabSpec>, limit: Duration) -> Resul
         reports.len(),
         outcome.boot_time.as_secs_f64()
     ));
-    let bad = outcome.report(ctx);
+    let bad = outcome.report(ctx).map(|code| match hangs(&reports) {
+        true => Code::HANG,
+        false => code,
+    });
     if bad.is_none() && reports.len() != asked {
         return Err(guest::no_answer("a report of the race lab"));
     }
     Ok(Boot { reports, bad })
+}
+
+/// Whether an actor did not come to its end in one of them.
+fn hangs(reports: &[LabReport]) -> bool {
+    let is_hang = |failures: &[Failure]| failures.iter().any(|failure| failure.what == What::Hang);
+    reports.iter().any(|report| match &report.outcome {
+        LabOutcome::Explored { summary, .. } => summary
+            .failing
+            .iter()
+            .any(|failing| is_hang(&failing.failures)),
+        LabOutcome::Replayed { ways, .. } => ways
+            .iter()
+            .any(|(run, _)| matches!(&run.verdict, Verdict::Failed(failures) if is_hang(failures))),
+        LabOutcome::Rated { failures, .. } => failures
+            .iter()
+            .any(|(failure, _)| failure.what == What::Hang),
+        LabOutcome::Minimized(_) => false,
+    })
 }
 
 impl Boot {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Tests of `run-xfstests` itself: real guests, and in the place of the suite the small tree `xtask/stub-suite`, whose tests
-//! do whatever a suite's tests may do to their runner. Where `XFSTESTS_DIR` is set, a few tests of the real one as well.
+//! do whatever a suite's tests may do to their runner. Where `XFSTESTS_DIR` is set, a few tests of the real one as well. And tests
+//! of the race lab where a guest or an actor does not come back ([`lab`]).
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -18,19 +20,25 @@ use crate::context::Ctx;
 use crate::errors::Code;
 use crate::interrupt;
 
+use super::lab;
 use super::report::Report;
 
 /// A test.
 type Test = fn(&Bench) -> Result<()>;
 
 /// All of them, by name.
-const TESTS: [(&str, Test); 6] = [
+const TESTS: [(&str, Test); 11] = [
     ("run-xfstests/verdicts", verdicts),
     ("run-xfstests/between", between),
     ("run-xfstests/again", again),
     ("run-xfstests/interrupted", interrupted),
     ("run-xfstests/killed", killed),
     ("run-xfstests/smoke", smoke),
+    ("race-lab/hang", lab::hang),
+    ("race-lab/panic", lab::panic),
+    ("race-lab/dies", lab::dies),
+    ("race-lab/interrupted", lab::interrupted),
+    ("race-lab/killed", lab::killed),
 ];
 /// What one of them may take, under TCG on a busy machine.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -87,7 +95,7 @@ impl std::fmt::Display for Skip {
 impl std::error::Error for Skip {}
 
 /// A place for one test's runs.
-struct Bench {
+pub(super) struct Bench {
     stub: PathBuf,
     results: tempfile::TempDir,
 }
@@ -99,15 +107,22 @@ impl Bench {
     }
 
     fn start_on(&self, suite: &Path, args: &[&str]) -> Result<Runner> {
+        let mut all: Vec<&OsStr> = ["run-xfstests", "--xfstests"].map(OsStr::new).to_vec();
+        all.extend([
+            suite.as_os_str(),
+            OsStr::new("--results"),
+            self.results.path().as_os_str(),
+        ]);
+        all.extend(args.iter().map(OsStr::new));
+        self.start_xtask(&all)
+    }
+
+    /// Starts this program with these arguments.
+    pub(super) fn start_xtask(&self, args: &[&OsStr]) -> Result<Runner> {
         let log = self.results.path().join("xtask.log");
         let file = fs::File::options().create(true).append(true).open(&log)?;
         // This program, even where somebody has built it anew in the meantime.
         let child = Command::new("/proc/self/exe")
-            .arg("run-xfstests")
-            .arg("--xfstests")
-            .arg(suite)
-            .arg("--results")
-            .arg(self.results.path())
             .args(args)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -146,20 +161,20 @@ impl Bench {
     }
 }
 
-/// A running `run-xfstests`. Dropped while it runs, it is ended.
-struct Runner {
+/// A running xtask. Dropped while it runs, it is ended.
+pub(super) struct Runner {
     child: Child,
     log: PathBuf,
 }
 
 impl Runner {
-    fn pid(&self) -> Result<Pid> {
+    pub(super) fn pid(&self) -> Result<Pid> {
         let id = i32::try_from(self.child.id())?;
         Pid::from_raw(id).context("a process without a number")
     }
 
     /// Its exit code.
-    fn wait(&mut self) -> Result<u8> {
+    pub(super) fn wait(&mut self) -> Result<u8> {
         let until = Instant::now() + LIMIT;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -177,7 +192,7 @@ impl Runner {
     }
 
     /// Asks for an exit code.
-    fn ends_with(&mut self, code: Code) -> Result<()> {
+    pub(super) fn ends_with(&mut self, code: Code) -> Result<()> {
         let found = self.wait()?;
         ensure!(
             found == code.0,
@@ -189,7 +204,7 @@ impl Runner {
     }
 
     /// The QEMU processes below it.
-    fn qemus(&self) -> Result<Vec<Pid>> {
+    pub(super) fn qemus(&self) -> Result<Vec<Pid>> {
         let mut family = vec![self.pid()?];
         let mut found = Vec::new();
         let parents = parents()?;
@@ -204,8 +219,25 @@ impl Runner {
         Ok(found)
     }
 
+    /// Waits until it prints something.
+    pub(super) fn says(&mut self, what: &str) -> Result<()> {
+        let until = Instant::now() + LIMIT;
+        while !self.said().contains(what) {
+            let ended = self.child.try_wait()?.is_some();
+            ensure!(
+                !ended || self.said().contains(what),
+                "xtask ended and did not say {what:?}:\n{}",
+                self.said()
+            );
+            ensure!(Instant::now() < until, "xtask does not say {what:?}");
+            interrupt::check()?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// The end of what it printed.
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
@@ -248,7 +280,7 @@ fn is_qemu(pid: Pid) -> bool {
 }
 
 /// Asks that none of these processes is a QEMU after a while.
-fn gone(qemus: &[Pid]) -> Result<()> {
+pub(super) fn gone(qemus: &[Pid]) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(5);
     while qemus.iter().any(|&pid| is_qemu(pid)) {
         ensure!(Instant::now() < until, "QEMU outlives xtask");

@@ -74,13 +74,22 @@ pub fn command(machine: &Machine, agent: &UnixStream, log: &File, dir: &Path) ->
         Accel::Kvm => ("host", ""),
         Accel::Tcg => (TRANSLATED, TRANSLATED_CMDLINE),
     };
+    let accelerator = match machine.counted {
+        true => "tcg,thread=single",
+        false => accel.argument(),
+    };
+    let counting: &[&str] = match machine.counted {
+        true => &["-icount", "shift=0,sleep=off"],
+        false => &[],
+    };
     let mut command = machine
         .toolbox
         .command("qemu-system-x86_64")
         .cwd("/")
         .bind(&machine.kernel.image)
+        .args(counting)
         .args(["-machine", "q35", "-nodefaults", "-no-user-config"])
-        .args(["-accel", accel.argument(), "-cpu", cpu])
+        .args(["-accel", accelerator, "-cpu", cpu])
         .args([
             "-smp",
             &machine.cpus.to_string(),

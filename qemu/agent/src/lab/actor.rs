@@ -65,6 +65,7 @@ pub struct Player {
     words: Option<Sender<Word>>,
     answers: Receiver<Answer>,
     done: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,9 +76,11 @@ impl Player {
         let (told, answers) = mpsc::channel();
         let (tid_sender, tid) = mpsc::channel();
         let done = Arc::new(AtomicBool::new(false));
+        let hangs = Arc::new(AtomicBool::new(false));
         let mut stage = Stage {
             spec: spec.clone(),
             index,
+            hangs: Arc::clone(&hangs),
             done: Arc::clone(&done),
         };
         let name = spec
@@ -99,14 +102,19 @@ impl Player {
             words: Some(words),
             answers,
             done,
+            hangs,
             thread: Some(thread),
         })
     }
 
-    /// Has it open its files for an order; answers clones of its descriptors.
-    pub fn open(&self, order: u32, paths: BTreeMap<String, PathBuf>) -> Result<Files> {
+    /// Has it open its files for an order.
+    pub fn open(&self, order: u32, paths: BTreeMap<String, PathBuf>) -> Result<()> {
         self.done.store(false, SeqCst);
-        self.say(Word::Open { order, paths })?;
+        self.say(Word::Open { order, paths })
+    }
+
+    /// Waits until it has; clones of its descriptors.
+    pub fn opened(&self) -> Result<Files> {
         match self.answers.recv() {
             Ok(Answer::Opened(files)) => files,
             _ => Err(anyhow!("an actor has died")),
@@ -121,6 +129,11 @@ impl Player {
     /// Whether its last step is done.
     pub fn is_done(&self) -> bool {
         self.done.load(SeqCst)
+    }
+
+    /// From now on it does not come to its end.
+    pub fn hang(&self) {
+        self.hangs.store(true, SeqCst);
     }
 
     /// How its steps ended; waits for them.
@@ -157,6 +170,7 @@ struct Stage {
     spec: Spec,
     index: usize,
     done: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Stage {
@@ -168,6 +182,8 @@ impl Stage {
             let Word::Open { order, paths } = orders.recv().ok()? else {
                 return None;
             };
+            // Not earlier: who is held in a fault may have the lock of the address space, for which unmapping would wait.
+            calls.forget();
             let opened = open(&actor, &paths).and_then(|files| {
                 let clones = clones(&files)?;
                 calls.prepare(&files, order)?;
@@ -191,7 +207,9 @@ impl Stage {
             for (number, step) in actor.steps.iter().enumerate() {
                 ended.push(calls.step(number, step, &files));
             }
-            calls.forget();
+            while self.hangs.load(SeqCst) {
+                std::thread::park();
+            }
             self.done.store(true, SeqCst);
             told.send(Answer::Done(ended)).ok()?;
         }

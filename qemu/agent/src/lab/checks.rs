@@ -10,7 +10,6 @@ use notblk_race::spec::{Check, Errno, Op, Spec};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -19,6 +18,9 @@ pub struct Judge {
     direct: File,
     buffered: File,
 }
+
+/// All bytes of files, by name.
+type Contents<'a> = BTreeMap<&'a str, Vec<u8>>;
 
 /// All that an order left behind.
 pub struct Left<'a> {
@@ -55,21 +57,19 @@ impl Judge {
         Ok(self.buffered.metadata()?.len())
     }
 
-    /// The bytes of a range that the file has, by the page cache or past it.
-    fn read(&self, range: &Range<u64>, direct: bool) -> Result<(u64, Vec<u8>)> {
-        let end = range.end.min(self.size()?);
-        let start = range.start.min(end);
-        let mut data = Buffer::new(usize::try_from(end - start)?.next_multiple_of(512));
+    /// The file's bytes, by the page cache or past it.
+    fn read(&self, direct: bool) -> Result<Vec<u8>> {
+        let size = usize::try_from(self.size()?)?;
+        let mut data = Buffer::new(size.next_multiple_of(512));
         let file = if direct { &self.direct } else { &self.buffered };
         let mut done = 0;
-        while done < data.len() {
-            match file.read_at(&mut data[done..], start + done as u64)? {
+        while done < size {
+            match file.read_at(&mut data[done..], done as u64)? {
                 0 => break,
                 length => done += length,
             }
         }
-        let length = done.min(usize::try_from(end - start)?);
-        Ok((start, data[..length].to_vec()))
+        Ok(data[..done.min(size)].to_vec())
     }
 }
 
@@ -80,19 +80,24 @@ impl Left<'_> {
         self.steps(&mut failures);
         let checks = || self.spec.checks.iter().enumerate();
         // What the cache has, before anything is flushed; then the flush; then what the disk has.
+        let cached = self.all(false)?;
         for (number, check) in checks() {
-            self.content(number, check, false, &mut failures)?;
+            self.content(number, check, ("in the cache", &cached), &mut failures)?;
         }
         for (number, check) in checks() {
             self.syncs(number, check, &mut failures)?;
         }
-        for judge in self.judges.values() {
-            // Asked for by no check, so nobody's failure.
-            let _ = judge.buffered.sync_all();
+        for (name, judge) in self.judges {
+            let is_synced = |check: &Check| matches!(check, Check::FsyncOk { file } | Check::FsyncOnce { file } if file == name);
+            if !self.spec.checks.iter().any(is_synced) {
+                // Asked for by no check, so nobody's failure.
+                let _ = judge.buffered.sync_all();
+            }
         }
+        let on_disk = self.all(true)?;
         for (number, check) in checks() {
-            self.content(number, check, true, &mut failures)?;
-            self.others(number, check, &mut failures)?;
+            self.content(number, check, ("on disk", &on_disk), &mut failures)?;
+            self.others(number, check, &on_disk, &mut failures)?;
         }
         Ok(failures)
     }
@@ -133,19 +138,35 @@ impl Left<'_> {
         })
     }
 
+    /// All bytes of the files whose content is checked: by the page cache, or past it.
+    fn all(&self, direct: bool) -> Result<Contents<'_>> {
+        let mut all = Contents::new();
+        for check in &self.spec.checks {
+            let (Check::Content { file, .. } | Check::Coherent { file }) = check else {
+                continue;
+            };
+            if !all.contains_key(file.as_str()) {
+                all.insert(file, self.judge(file)?.read(direct)?);
+            }
+        }
+        Ok(all)
+    }
+
     fn content(
         &self,
         number: usize,
         check: &Check,
-        direct: bool,
+        (way, all): (&str, &Contents<'_>),
         failures: &mut Vec<Failure>,
     ) -> Result<()> {
         let Check::Content { file, range, from } = check else {
             return Ok(());
         };
-        let (start, data) = self.judge(file)?.read(range, direct)?;
-        let way = if direct { "on disk" } else { "in the cache" };
-        for text in content::check(self.of(file)?, start, &data, from) {
+        let data = all.get(file.as_str()).context("a file that was not read")?;
+        let end = range.end.min(data.len() as u64);
+        let start = range.start.min(end);
+        let data = &data[start as usize..end as usize];
+        for text in content::check(self.of(file)?, start, data, from) {
             failures.push(Failure {
                 what: What::Check(number),
                 text: format!("{way}: {text}"),
@@ -214,7 +235,13 @@ impl Left<'_> {
             .count()
     }
 
-    fn others(&self, number: usize, check: &Check, failures: &mut Vec<Failure>) -> Result<()> {
+    fn others(
+        &self,
+        number: usize,
+        check: &Check,
+        on_disk: &Contents<'_>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<()> {
         let mut fail = |text| {
             failures.push(Failure {
                 what: What::Check(number),
@@ -230,10 +257,11 @@ impl Left<'_> {
                 }
             }
             Check::Coherent { file } => {
-                let judge = self.judge(file)?;
-                let (_, cache) = judge.read(&(0..u64::MAX), false)?;
-                let (_, disk) = judge.read(&(0..u64::MAX), true)?;
-                let differs = cache.iter().zip(&disk).position(|(a, b)| a != b);
+                let cache = self.judge(file)?.read(false)?;
+                let disk = on_disk
+                    .get(file.as_str())
+                    .context("a file that was not read")?;
+                let differs = cache.iter().zip(disk).position(|(a, b)| a != b);
                 if let Some(at) = differs {
                     fail(format!("cache and disk differ from byte {at} on"));
                 } else if cache.len() != disk.len() {

@@ -3,16 +3,20 @@
 
 use anyhow::{bail, Context, Result};
 use notblk_race::Point;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The file.
 pub struct Holds {
     path: PathBuf,
-    /// For commands.
+    /// For commands, and to be read from the beginning each time.
     file: File,
 }
+
+/// How long the file gets at most: a line for each rule, of which there are 64.
+const LONGEST: usize = 16 * 1024;
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,6 +40,20 @@ pub struct Rule {
     pub now: Vec<String>,
 }
 
+impl Rule {
+    /// Whether it holds bios, and not tasks.
+    pub fn has_bios(&self) -> bool {
+        self.now.iter().any(|what| what.starts_with("bio:"))
+    }
+
+    /// Of the bios that it holds, where the one begins that has the first place in the file. In which order they came is luck
+    /// where an actor has several of them under way.
+    fn first_bio(&self) -> Option<u64> {
+        let begins = |what: &String| what.strip_prefix("bio:")?.split('+').next()?.parse().ok();
+        self.now.iter().filter_map(begins).min()
+    }
+}
+
 impl Holds {
     /// Of the mount of a disk, such as `/dev/vda`.
     pub fn of(disk: &str) -> Result<Holds> {
@@ -50,6 +68,7 @@ impl Holds {
             );
         }
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .open(&path)
             .with_context(|| format!("open {}", path.display()))?;
@@ -61,9 +80,12 @@ impl Holds {
         self.command(&format!("hold {point} owner={owner} deadline={deadline}"))
     }
 
-    /// Lets the oldest go that the rule holds.
-    pub fn one(&self, id: u64) -> Result<()> {
-        self.command(&format!("one {id}"))
+    /// Lets one thing go that the rule holds: the task, or the first bio by its place in the file.
+    pub fn one(&self, rule: &Rule) -> Result<()> {
+        match rule.first_bio() {
+            Some(pos) => self.command(&format!("one {} {pos}", rule.id)),
+            None => self.command(&format!("one {}", rule.id)),
+        }
     }
 
     /// Lets everything go, and forgets the rules.
@@ -73,8 +95,13 @@ impl Holds {
 
     /// Reads the file.
     pub fn state(&self) -> Result<State> {
-        let text = fs::read_to_string(&self.path)
+        let mut bytes = [0; LONGEST];
+        // The driver writes it anew for whoever reads from the beginning, and all of it at once.
+        let length = self
+            .file
+            .read_at(&mut bytes, 0)
             .with_context(|| format!("read {}", self.path.display()))?;
+        let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
         parse(&text).with_context(|| format!("{}: {text:?}", self.path.display()))
     }
 
@@ -96,6 +123,9 @@ impl State {
 
 fn parse(text: &str) -> Result<State> {
     let mut state = State::default();
+    if !text.ends_with('\n') || !text.lines().any(|line| line.starts_with("inflight ")) {
+        bail!("not all of it");
+    }
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let first = words.next().unwrap_or_default();
@@ -144,6 +174,12 @@ mod unit {
         assert_eq!(state.of(13).unwrap().id, 2);
         assert_eq!(state.of(12).unwrap().point, Point::DioSubmit);
         assert_eq!(state.of(99), None);
+        assert!(state.rules[0].has_bios() && !state.rules[1].has_bios());
+        let rule = &parse("1 dio.complete owner=12 passed=0 held=2 now=[bio:8192+512 bio:4096+4096]\ninflight 0\n")
+            .unwrap()
+            .rules[0];
+        assert_eq!(rule.first_bio(), Some(4096));
+        assert!(parse("1 dio.submit owner=12 now=[]\n").is_err(), "cut off");
         assert!(parse("x y\n").is_err());
     }
 }

@@ -9,6 +9,7 @@
 //! | [`files`] | fresh files for each order |
 //! | [`runner`] | one order |
 //! | [`checks`] | whether all is as it must be at its end |
+//! | [`quiet`] | whether anything happens at all |
 //! | [`trace`] | what the kernel did meanwhile |
 
 mod actor;
@@ -16,6 +17,7 @@ mod calls;
 mod checks;
 mod files;
 mod holds;
+mod quiet;
 mod runner;
 mod task;
 mod trace;
@@ -23,32 +25,39 @@ mod trace;
 use crate::fs::{self, Image, Mounted, DISK, MNT};
 use crate::Guest;
 use anyhow::{bail, Context, Result};
-use notblk_protocol::{Event, LabOutcome, LabReport, LabSpec, LabWork, Small};
+use notblk_protocol::{Differing, Event, LabOutcome, LabReport, LabSpec, LabWork, Sabotage, Small};
 use notblk_race::explore::{explore, Limits};
 use notblk_race::minimize::minimize;
 use notblk_race::run::{Failure, Runner, Verdict};
 use notblk_race::{Schedule, Spec};
 use runner::Lab;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use trace::Recorder;
 
 /// Size of the filesystem in MiB.
 const MIB: u32 = 64;
+/// Bytes that the agent's heap gets at once, and keeps. Actors are threads: who is held in a fault may have the lock of the address
+/// space, and whoever wants more memory of the kernel then waits for that.
+const HEAP: usize = 32 << 20;
 /// Longest silence of the guest, in seconds: an order, however it ends, takes less.
 const SILENCE: u64 = 60;
+/// What the host hears when something is held and is to stay so.
+const WAITS: &str = "something is held";
 /// How often the host hears how far it is.
 const TELL: Duration = Duration::from_millis(500);
 
 /// Does it, and reports.
 pub fn run(guest: &Guest, specs: &[LabSpec]) -> Result<()> {
     fs::load(guest.driver)?;
+    crate::sys::heap::keep(HEAP);
     for spec in specs {
         let (report, dead) = one(guest, spec).with_context(|| spec.spec.name.clone())?;
         guest.host.send(&Event::Lab(Box::new(report)))?;
-        if dead {
+        if let Some(why) = dead {
             bail!(
-                "{}: an actor does not come back, so nothing more can be run in this boot",
+                "{}: {why}; nothing more can be run in this boot",
                 spec.spec.name
             );
         }
@@ -56,8 +65,8 @@ pub fn run(guest: &Guest, specs: &[LabSpec]) -> Result<()> {
     Ok(())
 }
 
-/// One spec on a filesystem of its own; and whether an actor hangs in it.
-fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
+/// One spec on a filesystem of its own; and why nothing more can be run, where an actor hangs in it.
+fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, Option<String>)> {
     let spec = &lab.spec;
     guest.host.step(&format!("race {}", spec.name), SILENCE)?;
     let image = Image {
@@ -65,26 +74,28 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
         inode_size: 256,
         mib: MIB,
     };
+    poison(DISK, image)?;
     fs::make(guest.driver, DISK, image)?;
     let mounted = Mounted::new(guest.driver, DISK, MNT, &lab.options)?;
     let (outcome, millis, dead) = {
         let held = !matches!(lab.work, LabWork::Rate { .. });
         let mut stage = Lab::new(spec, DISK, Path::new(MNT), held)?;
+        sabotage(guest, lab, &mut stage);
         let mut clock = Clock(Instant::now(), Duration::ZERO);
         let outcome = work(guest, lab, &mut stage, &mut clock)?;
         let spent = match clock.1 {
             Duration::ZERO => clock.0.elapsed(),
             stopped => stopped,
         };
-        (outcome, u64::try_from(spent.as_millis())?, stage.is_dead())
+        (outcome, u64::try_from(spent.as_millis())?, stage.why_dead())
     };
     // Where somebody hangs in it the filesystem stays mounted, and nothing can be said of it.
     let fsck = match dead {
-        true => {
+        Some(_) => {
             std::mem::forget(mounted);
             None
         }
-        false => {
+        None => {
             mounted.end()?;
             fs::check(DISK)?
         }
@@ -97,6 +108,37 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, bool)> {
         fsck,
     };
     Ok((report, dead))
+}
+
+/// Sees to it that goes wrong what is to.
+fn sabotage(guest: &Guest, lab: &LabSpec, stage: &mut Lab) {
+    match lab.sabotage {
+        None => {}
+        Some(Sabotage::Hang) => stage.hang_last(),
+        Some(Sabotage::Panic) => stage.when_held(|| {
+            std::fs::write("/proc/sysrq-trigger", "c")?;
+            Ok(())
+        }),
+        Some(Sabotage::Wait) => {
+            let host = guest.host.clone();
+            stage.when_held(move || {
+                host.step(WAITS, SILENCE)?;
+                std::thread::sleep(Duration::from_secs(SILENCE));
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Fills the disk with what no order ever writes: a block that is shown before its data is there is not mistaken for a hole.
+fn poison(disk: &str, image: Image) -> Result<()> {
+    let disk = std::fs::OpenOptions::new().write(true).open(disk)?;
+    let chunk = vec![0xdb; 1 << 20];
+    for at in 0..u64::from(image.mib) {
+        disk.write_all_at(&chunk, at << 20)?;
+    }
+    disk.sync_all()?;
+    Ok(())
 }
 
 /// Since when orders are run, and how long they took where something else came after them.
@@ -118,6 +160,7 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
             runs,
             seconds,
             minimize,
+            repeat,
         } => {
             let limits = Limits {
                 preemptions: *preemptions,
@@ -128,6 +171,8 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
             let mut watched = Watched {
                 lab: stage,
                 dead: &dead,
+                repeat: *repeat,
+                differing: Vec::new(),
             };
             let summary = explore(&lab.spec, &mut watched, limits, &mut |summary| {
                 if is_due() {
@@ -137,15 +182,29 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
                 !dead.get() && until.is_none_or(|until| Instant::now() < until)
             });
             clock.1 = clock.0.elapsed();
+            let differing = watched.differing;
+            let begun = Instant::now();
             let mut small = Vec::new();
+            let mut known = Known::new();
             for failing in summary.failing.iter().take(*minimize as usize) {
                 if dead.get() {
                     break;
                 }
                 guest.host.progress(summary.runs, 0)?;
-                small.push(shrink(guest, &lab.spec, &failing.schedule)?);
+                small.push(shrink(
+                    guest,
+                    &lab.spec,
+                    &failing.schedule,
+                    &failing.failures,
+                    &mut known,
+                )?);
             }
-            Ok(LabOutcome::Explored { summary, small })
+            Ok(LabOutcome::Explored {
+                summary,
+                small,
+                differing,
+                minimizing: u64::try_from(begun.elapsed().as_millis())?,
+            })
         }
         LabWork::Replay {
             choices,
@@ -185,10 +244,16 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
             let choices = schedule.choices(&lab.spec)?;
             let run = stage.run(&choices);
             let small = match run.verdict {
-                Verdict::Failed(_) if !stage.is_dead() => {
+                Verdict::Failed(ref failures) if !stage.is_dead() => {
                     // All of it, to the end, as it went.
                     let found = Schedule::of(&lab.spec, &run);
-                    Some(shrink(guest, &lab.spec, &found)?)
+                    Some(shrink(
+                        guest,
+                        &lab.spec,
+                        &found,
+                        failures,
+                        &mut Known::new(),
+                    )?)
                 }
                 _ => None,
             };
@@ -225,11 +290,33 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
     }
 }
 
-/// Takes away from a failing order what it fails without.
-fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule) -> Result<Small> {
+/// What has been tried: spec and order as text, and in which ways it fails. Many orders come by the same things.
+type Known = std::collections::HashMap<(String, String), Vec<String>>;
+
+/// Takes away from a failing order what it fails without. What is left fails in one of the ways in which all of it did: a check
+/// that is stricter than before, because an actor has gone, proves nothing.
+fn shrink(
+    guest: &Guest,
+    spec: &Spec,
+    schedule: &Schedule,
+    failures: &[Failure],
+    known: &mut Known,
+) -> Result<Small> {
+    let kinds = |spec: &Spec, failures: &[Failure]| -> Vec<String> {
+        failures
+            .iter()
+            .map(|failure| spec.failure_kind(failure))
+            .collect()
+    };
+    let wanted = kinds(spec, failures);
+    let is_wanted = |found: &[String]| found.iter().any(|kind| wanted.contains(kind));
     let mut number = 0;
     let mut told = Instant::now();
     let mut fails = |spec: &Spec, schedule: &Schedule| {
+        let key = (spec.to_string(), schedule.to_string());
+        if let Some(found) = known.get(&key) {
+            return is_wanted(found);
+        }
         number += 1;
         if told.elapsed() > TELL {
             told = Instant::now();
@@ -242,12 +329,19 @@ fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule) -> Result<Small> {
             .and_then(|mut lab| {
                 let choices = schedule.choices(spec)?;
                 let run = lab.run(&choices);
-                Ok(matches!(run.verdict, Verdict::Failed(_))
-                    && schedule.differs(spec, &run).is_none())
+                Ok(match &run.verdict {
+                    Verdict::Failed(failures) if schedule.differs(spec, &run).is_none() => {
+                        kinds(spec, failures)
+                    }
+                    _ => Vec::new(),
+                })
             });
         let _ = std::fs::remove_dir_all(&place);
         // What cannot even be tried is not smaller.
-        tried.unwrap_or(false)
+        let found = tried.unwrap_or_default();
+        let fails = is_wanted(&found);
+        known.insert(key, found);
+        fails
     };
     let (small, order) = minimize(spec, schedule, &mut fails);
     Ok(Small {
@@ -261,11 +355,29 @@ fn shrink(guest: &Guest, spec: &Spec, schedule: &Schedule) -> Result<Small> {
 struct Watched<'a> {
     lab: &'a mut Lab,
     dead: &'a std::cell::Cell<bool>,
+    /// How often each order is run.
+    repeat: u32,
+    /// What came to something else then.
+    differing: Vec<Differing>,
 }
 
 impl Runner for Watched<'_> {
     fn run(&mut self, choices: &[notblk_race::ActorId]) -> notblk_race::Run {
         let run = self.lab.run(choices);
+        for repetition in 2..=self.repeat {
+            if self.lab.is_dead() {
+                break;
+            }
+            let other = self.lab.run(choices);
+            if other != run {
+                self.differing.push(Differing {
+                    first: run.clone(),
+                    other,
+                    repetition,
+                });
+                break;
+            }
+        }
         self.dead.set(self.lab.is_dead());
         run
     }

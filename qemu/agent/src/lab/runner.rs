@@ -5,6 +5,7 @@ use super::actor::{Files, Player};
 use super::checks::{Judge, Left};
 use super::files::Pool;
 use super::holds::{Holds, State};
+use super::quiet::Quiet;
 use super::task::{self, Look, Whose};
 use anyhow::{bail, Context, Result};
 use notblk_race::run::{ActorId, Failure, Run, Runner, Stop, Taken, Turns, Verdict, What};
@@ -18,14 +19,16 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long all actors may take to their ends once nothing is held.
 const END: Duration = Duration::from_secs(15);
-/// An actor that has not moved for so long, and sleeps for a lock, is blocked.
-const BLOCKED: Duration = Duration::from_millis(8);
+/// An actor that has not moved for so long, while nothing at all runs, and sleeps for a lock, is blocked.
+const BLOCKED: Duration = Duration::from_millis(2);
 /// The same where its stack does not say that it is a lock.
 const STILL: Duration = Duration::from_millis(150);
+/// Somebody else may have something to do for ever (a kernel that looks for its leaks): after so long that does not count.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the state is read while nothing happens.
-const TICK: Duration = Duration::from_micros(300);
-/// How many times it is read at once before anybody sleeps: a stage is short.
-const EAGER: u32 = 60;
+const TICK: Duration = Duration::from_micros(200);
+/// How long it is read again and again before anybody sleeps: a stage is short.
+const EAGER: Duration = Duration::from_micros(1500);
 
 /// Where an actor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +46,19 @@ pub struct Lab {
     spec: Spec,
     /// `None` where nobody is ever held: that goes with any driver.
     holds: Option<Holds>,
-    disk: String,
+    quiet: Quiet,
     pool: Pool,
     players: Vec<Player>,
     /// Whether the driver has the rules.
     ruled: bool,
-    /// An actor has not come back: nothing more can be run.
-    dead: bool,
+    /// Why nothing more can be run: an actor has not come back.
+    dead: Option<String>,
+    /// Done when somebody is held for the first time.
+    when_held: Option<WhenHeld>,
 }
+
+/// See [`Lab::when_held`].
+type WhenHeld = Box<dyn FnOnce() -> Result<()>>;
 
 impl Lab {
     /// Starts the actors. Not `held`: they can only be let [go at once](Lab::free).
@@ -59,17 +67,33 @@ impl Lab {
         Ok(Lab {
             spec: spec.clone(),
             holds: held.then(|| Holds::of(disk)).transpose()?,
-            disk: disk.trim_start_matches("/dev/").to_owned(),
+            quiet: Quiet::of(disk)?,
             pool: Pool::new(mount, spec),
             players: players.collect::<Result<_>>()?,
             ruled: false,
-            dead: false,
+            dead: None,
+            when_held: None,
         })
     }
 
     /// Whether an actor hangs, so that nothing more can be run in this boot.
     pub fn is_dead(&self) -> bool {
-        self.dead
+        self.dead.is_some()
+    }
+
+    /// Why that is.
+    pub fn why_dead(&self) -> Option<String> {
+        self.dead.clone()
+    }
+
+    /// Does this as soon as somebody is held.
+    pub fn when_held(&mut self, act: impl FnOnce() -> Result<()> + 'static) {
+        self.when_held = Some(Box::new(act));
+    }
+
+    /// Has the last actor never come to its end.
+    pub fn hang_last(&self) {
+        self.players.iter().rev().take(1).for_each(Player::hang);
     }
 
     /// The actors' threads.
@@ -97,10 +121,10 @@ impl Lab {
     }
 
     fn open(&self, order: u32, paths: &BTreeMap<String, PathBuf>) -> Result<Vec<Files>> {
-        self.players
-            .iter()
-            .map(|player| player.open(order, paths.clone()))
-            .collect()
+        for player in &self.players {
+            player.open(order, paths.clone())?;
+        }
+        self.players.iter().map(Player::opened).collect()
     }
 
     /// Waits for all ends, and looks at what is left.
@@ -112,8 +136,8 @@ impl Lab {
         blocked: Option<ActorId>,
     ) -> Result<Vec<Failure>> {
         if let Err(hang) = self.await_all() {
-            self.dead = true;
             let text = format!("{hang:#}");
+            self.dead = Some(text.clone());
             let what = What::Hang;
             return Ok(vec![Failure { what, text }]);
         }
@@ -158,8 +182,8 @@ impl Lab {
     }
 
     fn try_run(&mut self, choices: &[ActorId]) -> Result<Run> {
-        if self.dead {
-            bail!("an actor hangs");
+        if let Some(why) = &self.dead {
+            bail!("{why}");
         }
         let (order, paths) = self.pool.take()?;
         let judges = Judge::open(&paths)?;
@@ -224,7 +248,7 @@ impl Lab {
                     let rule = state.of(player.tid).with_context(|| {
                         format!("an actor that was held is not held any more: {state:?}")
                     })?;
-                    self.holds()?.one(rule.id)?;
+                    self.holds()?.one(rule)?;
                 }
                 Place::End => {}
             }
@@ -234,6 +258,11 @@ impl Lab {
                 _ => Place::Held,
             };
             let is_blocked = matches!(stop, Stop::Blocked { .. });
+            if matches!(stop, Stop::At(_)) {
+                if let Some(act) = self.when_held.take() {
+                    act()?;
+                }
+            }
             steps.push(Taken {
                 actor,
                 stop,
@@ -245,11 +274,13 @@ impl Lab {
         }
     }
 
-    /// Waits until an actor that goes is held, done or blocked.
+    /// Waits until an actor that goes has come to rest: held, done or blocked.
+    ///
+    /// Held is not enough. A task whose bio is parked goes on, and may have another one to send; of two bios that were let go one
+    /// may be back before the other. Were the next stage to begin then, it would be luck what happens first.
     fn await_stop(&self, actor: ActorId) -> Result<Stop> {
         let player = self.player(actor)?;
         let whose = self.whose(actor.0, player);
-        let mut reads = 0;
         // Since when it has not moved.
         let mut still: Option<(Look, Instant)> = None;
         let begun = Instant::now();
@@ -258,20 +289,25 @@ impl Lab {
                 return Ok(Stop::End);
             }
             let state = self.holds()?.state()?;
-            if let Some(rule) = state.of(player.tid) {
-                return Ok(Stop::At(rule.point));
+            if let Some(rule) = state.of(player.tid).filter(|_| state.inflight == 0) {
+                // Whoever is being woken on another processor is not counted there yet, but does not sleep any more.
+                if !rule.has_bios()
+                    || (task::look(whose).asleep
+                        && (self.quiet.is_quiet()? || begun.elapsed() > PATIENCE))
+                {
+                    return Ok(Stop::At(rule.point));
+                }
             }
-            reads += 1;
-            if reads < EAGER {
+            if begun.elapsed() < EAGER {
                 std::thread::yield_now();
                 continue;
             }
             let look = task::look(whose);
-            let moves = !look.asleep || state.inflight > 0 || self.device_is_busy();
+            let moves = !look.asleep || state.inflight > 0;
             match still {
                 Some((seen, since)) if !moves && seen == look => {
                     let rests = since.elapsed();
-                    if rests > BLOCKED {
+                    if rests > PATIENCE || (rests > BLOCKED && self.quiet.is_quiet()?) {
                         let (waits_in, is_lock) = task::waits_in(whose);
                         if is_lock || rests > STILL {
                             let holder = self.holders(&state, actor);
@@ -299,12 +335,6 @@ impl Lab {
             tid: player.tid,
             uring: actor.is_some_and(|actor| actor.steps.iter().any(is_uring)),
         }
-    }
-
-    /// Whether the disk works on something.
-    fn device_is_busy(&self) -> bool {
-        let text = std::fs::read_to_string(format!("/sys/block/{}/inflight", self.disk));
-        text.is_ok_and(|text| text.split_whitespace().any(|count| count != "0"))
     }
 
     /// Everybody else who is held, and where.
@@ -352,12 +382,13 @@ impl Runner for Lab {
         self.try_run(choices).unwrap_or_else(|error| {
             // Whoever is under way ends; the next order would find them in the middle.
             let _ = self.unrule();
-            self.dead = true;
+            let text = format!("{error:#}");
+            self.dead = Some(text.clone());
             Run {
                 steps: Vec::new(),
                 verdict: Verdict::Failed(vec![Failure {
                     what: What::Broken,
-                    text: format!("{error:#}"),
+                    text,
                 }]),
             }
         })
@@ -367,7 +398,7 @@ impl Runner for Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let _ = self.unrule();
-        if self.dead {
+        if self.dead.is_some() {
             for player in self.players.drain(..) {
                 player.abandon();
             }

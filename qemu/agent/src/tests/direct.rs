@@ -5,7 +5,7 @@ use super::env::{fails, Env};
 use super::{for_blocks, Test};
 use crate::buf::{stamp, Buffer, Random};
 use crate::fs::{open_buffered, open_direct};
-use crate::sys::{self, Aio};
+use crate::sys::{self, Aio, Mapping};
 use anyhow::{bail, ensure, Context, Result};
 use std::fs;
 use std::io;
@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
     tests.extend(for_blocks(&sizes, "direct/aio", aio));
     tests.extend(for_blocks(&sizes, "direct/io-uring", uring));
     tests.extend(for_blocks(&sizes, "direct/nowait", nowait));
+    tests.extend(for_blocks(&sizes, "direct/mapped", mapped));
     tests.extend(for_blocks(&sizes, "direct/mixed-with-buffered", mixed));
     tests
 }
@@ -405,6 +406,31 @@ fn nowait(env: &Env) -> Result<()> {
     }
     drop(direct);
     drop(buffered);
+    mounted.end()
+}
+
+/// A direct read sees what was stored by mmap into a hole; and a mapping that somebody has keeps nobody from reading without a wait.
+fn mapped(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    file.set_len(4 * block)?;
+    let mapping = Mapping::new(&file, 4 * block as usize)?;
+    let direct = open_direct(env.path("file"))?;
+    let mut back = Buffer::new(block as usize);
+    for number in 0..4 {
+        let data = stamped(block, number + 7);
+        mapping.write((number * block) as usize, &data);
+        direct.read_exact_at(&mut back, number * block)?;
+        ensure!(
+            back[..] == data[..],
+            "block {number} is not what was stored"
+        );
+        let length = sys::pread_nowait(&direct, &mut back, number * block)
+            .with_context(|| format!("block {number}, written and mapped"))?;
+        ensure!(length == back.len(), "{length} bytes of block {number}");
+    }
+    drop((mapping, file, direct));
     mounted.end()
 }
 

@@ -25,6 +25,8 @@ pub struct Faults {
     pub truncate_waits_not: bool,
     /// A fallback has its blocks before it has the lock.
     pub blocks_early: bool,
+    /// A direct read takes a block for written that it finds in the map.
+    pub reads_trust_the_map: bool,
 }
 
 /// A cached block.
@@ -47,6 +49,8 @@ struct File {
     shared: Vec<usize>,
     exclusive: Option<usize>,
     in_flight: Vec<usize>,
+    /// Who has blocks for a page that is not dirty yet.
+    faulting: Vec<usize>,
     /// How many errors there have been.
     errors: u32,
     /// By descriptor: the last error it knows of, and how often it was told.
@@ -74,6 +78,7 @@ enum Act {
     Truncate,
     Punch,
     Fault(u64),
+    MapFault(u64),
     Store(u64),
     BufferedRead,
 }
@@ -228,7 +233,13 @@ impl<'a> Driver<'a> {
         use Act::{BufferedRead, Copy, Drain, Invalidate, Lock, LockExclusive, Map, Unlock, Wait};
         let acts: Vec<Act> = match self.op(id) {
             Op::Read(io) | Op::Write(io) if io.way == Way::Direct => {
-                vec![Lock, Act::Stop(Point::DioLocked), Invalidate, Map]
+                vec![
+                    Lock,
+                    Act::Stop(Point::DioLocked),
+                    Invalidate,
+                    Act::Stop(Point::DioMap),
+                    Map,
+                ]
             }
             Op::Write(io) if io.way == Way::Mmap => {
                 let range = io.range().unwrap();
@@ -237,6 +248,8 @@ impl<'a> Driver<'a> {
                     [
                         Act::Fault(page),
                         Act::Stop(Point::FaultBegin),
+                        Act::MapFault(page),
+                        Act::Stop(Point::FaultMapped),
                         Act::Store(page),
                     ]
                 };
@@ -301,6 +314,9 @@ impl<'a> Driver<'a> {
             Act::Drain if self.faults.no_drain => None,
             Act::Wait if self.faults.truncate_waits_not => None,
             Act::Drain | Act::Wait => for_dio(),
+            Act::Map if matches!(self.op(id), Op::Read(_)) && !self.faults.reads_trust_the_map => {
+                others(&file.faulting).map(|holder| ("rwsem_down_slowpath", holder))
+            }
             _ => None,
         };
         waits.map(|(function, holder)| (function.to_owned(), self.spec.actors[holder].name.clone()))
@@ -336,7 +352,13 @@ impl<'a> Driver<'a> {
             Act::Stop(_) => {}
             Act::Lock => self.lock(id),
             Act::Invalidate => self.invalidate(id),
-            Act::Map => self.map(id),
+            Act::Map => {
+                if matches!(self.op(id), Op::Read(_)) && !self.faults.reads_trust_the_map {
+                    let io = self.transfer(id);
+                    self.write_back(file, io.offset..io.offset + io.len);
+                }
+                self.map(id);
+            }
             Act::Device => self.device(id),
             Act::Complete => self.complete(id),
             Act::BlocksEarly => {
@@ -377,6 +399,12 @@ impl<'a> Driver<'a> {
             Act::Fault(page) => {
                 self.load(file, page * PAGE..(page + 1) * PAGE);
                 self.files[file].pinned.push(page);
+            }
+            Act::MapFault(page) => {
+                for block in self.blocks(self.stored(id, page)) {
+                    self.allocate(file, block);
+                }
+                self.files[file].faulting.push(id);
             }
             Act::Store(page) => self.store(id, page),
             Act::BufferedRead => {
@@ -597,10 +625,17 @@ impl<'a> Driver<'a> {
         self.dirty(file, &data, offset, range);
     }
 
+    /// The bytes of a page that an actor stores to.
+    fn stored(&self, id: usize, page: u64) -> Range<u64> {
+        let io = self.transfer(id);
+        io.offset.max(page * PAGE)..(io.offset + io.len).min((page + 1) * PAGE)
+    }
+
     fn store(&mut self, id: usize, page: u64) {
         let file = self.file_of(id);
         let io = self.transfer(id);
-        let range = io.offset.max(page * PAGE)..(io.offset + io.len).min((page + 1) * PAGE);
+        let range = self.stored(id, page);
+        self.files[file].faulting.retain(|&other| other != id);
         self.files[file].pinned.retain(|&other| other != page);
         self.files[file].mapped.push(page);
         let data = self.data(id);

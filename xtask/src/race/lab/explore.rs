@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Small};
+use notblk_protocol::{Differing, LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::Summary;
-use notblk_race::Spec;
+use notblk_race::run::Verdict;
+use notblk_race::{Run, Schedule, Spec};
 
 use super::{boot, failure, minimize, options, require_notblk, specs, Boot};
 use crate::context::Ctx;
@@ -44,12 +45,24 @@ pub struct Args {
     /// Show every order that fails
     #[arg(long)]
     all: bool,
-    /// Make this many of the orders that fail small: what is left fails, and nothing can be taken away from it
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Make this many of the orders that fail small, or all: what is left fails, and nothing can be taken away from it
+    #[arg(long, value_name = "N|all", default_value = "1", value_parser = number_or_all)]
     minimize: u32,
+    /// Run each order so often; it must come to the same each time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
     /// Print one JSON value
     #[arg(long)]
     json: bool,
+}
+
+fn number_or_all(word: &str) -> std::result::Result<u32, String> {
+    match word {
+        "all" => Ok(u32::MAX),
+        number => number
+            .parse()
+            .map_err(|_| "neither a number nor `all`".to_owned()),
+    }
 }
 
 /// What is expected of a run.
@@ -76,7 +89,8 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     let specs = specs::read(ctx, &args.specs)?;
     let guest = Guest::prepare(ctx, &args.guest, false)?;
     let (asked, jobs) = plan(args, specs);
-    let limit = EACH.saturating_mul(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+    let jobs_count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    let limit = EACH.saturating_mul(jobs_count).saturating_mul(args.repeat);
     let Boot { reports, bad } = boot(ctx, &guest, jobs, limit)?;
     let mut problems = Vec::new();
     for (asked, report) in asked.iter().zip(&reports) {
@@ -132,7 +146,9 @@ fn plan(args: &Args, specs: Vec<Spec>) -> (Vec<Asked>, Vec<LabSpec>) {
                     runs: args.orders,
                     seconds: args.seconds,
                     minimize: args.minimize,
+                    repeat: args.repeat,
                 },
+                sabotage: None,
             });
             let spec = spec.clone();
             asked.push(Asked { spec, want });
@@ -154,6 +170,13 @@ fn summary(report: &LabReport) -> Result<&Summary> {
     match &report.outcome {
         LabOutcome::Explored { summary, .. } => Ok(summary),
         _ => Err(super::guest::no_answer("the exploration")),
+    }
+}
+
+fn differing(report: &LabReport) -> &[Differing] {
+    match &report.outcome {
+        LabOutcome::Explored { differing, .. } => differing,
+        _ => &[],
     }
 }
 
@@ -179,9 +202,22 @@ fn judge(asked: &Asked, report: &LabReport, summary: &Summary) -> Vec<String> {
     }
     if let Some(order) = summary.unsteady.first() {
         problems.push(format!(
-            "{} orders went another way when they were repeated, such as {}",
+            "{} orders went another way when they were repeated, such as {}, which became {}",
             summary.unsteady.len(),
-            order.expected
+            order.expected,
+            order.found
+        ));
+    }
+    if let Some(order) = differing(report).first() {
+        let spec = &asked.spec;
+        problems.push(format!(
+            "{} orders came to something else when they were repeated, such as {}: {}; in repetition {} {}: {}",
+            differing(report).len(),
+            Schedule::of(spec, &order.first),
+            verdict_text(spec, &order.first),
+            order.repetition,
+            Schedule::of(spec, &order.other),
+            verdict_text(spec, &order.other),
         ));
     }
     match asked.want {
@@ -199,6 +235,20 @@ fn judge(asked: &Asked, report: &LabReport, summary: &Summary) -> Vec<String> {
     problems
 }
 
+/// A verdict in one line.
+fn verdict_text(spec: &Spec, run: &Run) -> String {
+    match &run.verdict {
+        Verdict::Passed => "passed".to_owned(),
+        Verdict::Failed(failures) => {
+            let all: Vec<String> = failures.iter().map(|found| failure(spec, found)).collect();
+            format!("failed ({})", all.join("; "))
+        }
+        Verdict::Infeasible {
+            waits_in, holder, ..
+        } => format!("infeasible ({waits_in}, held: {holder})"),
+    }
+}
+
 fn show(spec: &Spec, report: &LabReport, summary: &Summary, all: bool) {
     println!("{}", headline(spec, report, summary));
     let shown = if all { usize::MAX } else { SHOWN };
@@ -211,7 +261,7 @@ fn show(spec: &Spec, report: &LabReport, summary: &Summary, all: bool) {
     if summary.failing.len() > shown {
         println!("  and {} more: --all", summary.failing.len() - shown);
     }
-    small(report).iter().for_each(minimize::show);
+    minimize::show_all(small(report), report);
     for reason in summary.reasons() {
         let actor = spec
             .actors

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use notblk_protocol::{LabOutcome, LabSpec, LabWork, Small};
+use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Small};
 
 use super::run::Order;
 use super::{boot, options};
@@ -31,6 +31,7 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
         spec: spec.clone(),
         options: options(&spec, args.order.options.as_slice()),
         work: LabWork::Minimize { schedule },
+        sabotage: None,
     };
     let report = match boot(ctx, &guest, vec![job], LIMIT)?.only()? {
         Ok(report) => report,
@@ -52,9 +53,38 @@ pub fn run(ctx: &Ctx, args: &Args) -> Result<Code> {
     }
 }
 
-/// A failing order made small, indented for a list.
-pub fn show(small: &Small) {
-    println!("  minimised   {}", small.schedule);
+/// Failing orders made small, each thing that is left once.
+pub fn show_all(all: &[Small], report: &LabReport) {
+    let mut kinds: Vec<(&Small, usize)> = Vec::new();
+    for small in all {
+        let is_same = |(known, _): &&mut (&Small, usize)| {
+            (&known.spec, &known.schedule) == (&small.spec, &small.schedule)
+        };
+        match kinds.iter_mut().find(is_same) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((small, 1)),
+        }
+    }
+    for (small, count) in &kinds {
+        show(small, *count);
+    }
+    if let (LabOutcome::Explored { minimizing, .. }, 2..) = (&report.outcome, all.len()) {
+        println!(
+            "  minimised   {} orders to {} in {:.1} s",
+            all.len(),
+            kinds.len(),
+            *minimizing as f64 / 1000.0
+        );
+    }
+}
+
+/// A failing order made small, or several to the same, indented for a list.
+fn show(small: &Small, count: usize) {
+    let of = match count {
+        1 => String::new(),
+        several => format!("({several} orders) "),
+    };
+    println!("  minimised   {of}{}", small.schedule);
     let text = small.spec.to_string();
     for line in text
         .lines()

@@ -56,6 +56,7 @@ impl Amount {
                 times: self.times,
                 seconds: self.seconds,
             },
+            sabotage: None,
         }
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork};
+use notblk_protocol::{LabOutcome, LabReport, LabSpec, LabWork, Sabotage};
 use notblk_race::run::Verdict;
 use notblk_race::{ActorId, Run, Schedule, Spec};
 
@@ -29,8 +29,20 @@ pub struct Order {
     /// More mount options, such as drain=off
     #[arg(long, value_name = "OPTIONS")]
     pub options: Option<String>,
+    /// For tests of the lab: hang, panic or wait
+    #[arg(long, hide = true, value_parser = sabotage)]
+    pub sabotage: Option<Sabotage>,
     #[command(flatten)]
     pub guest: GuestArgs,
+}
+
+fn sabotage(word: &str) -> std::result::Result<Sabotage, String> {
+    match word {
+        "hang" => Ok(Sabotage::Hang),
+        "panic" => Ok(Sabotage::Panic),
+        "wait" => Ok(Sabotage::Wait),
+        _ => Err("there is hang, panic and wait".to_owned()),
+    }
 }
 
 /// Options of `race run`.
@@ -66,6 +78,7 @@ impl Order {
                 times,
                 trace,
             },
+            sabotage: self.sabotage,
         }
     }
 }

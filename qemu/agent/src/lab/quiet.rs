@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Whether anything happens in the guest besides our asking: a task that runs or could, or a request that the disk has.
+
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Two files of the kernel's, which are read again and again.
+pub struct Quiet {
+    load: File,
+    disk: File,
+}
+
+impl Quiet {
+    /// With this disk, such as `/dev/vda`.
+    pub fn of(disk: &str) -> Result<Quiet> {
+        let name = Path::new(disk).file_name().context("a disk's name")?;
+        let inflight = Path::new("/sys/block").join(name).join("inflight");
+        Ok(Quiet {
+            load: File::open("/proc/loadavg").context("open /proc/loadavg")?,
+            disk: File::open(&inflight).with_context(|| format!("open {}", inflight.display()))?,
+        })
+    }
+
+    /// Whether nobody but the caller runs, and the disk has nothing to do.
+    pub fn is_quiet(&self) -> Result<bool> {
+        Ok(running(&text(&self.load)?) == Some(1)
+            && text(&self.disk)?
+                .split_whitespace()
+                .all(|count| count == "0"))
+    }
+}
+
+fn text(file: &File) -> Result<String> {
+    let mut bytes = [0; 128];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
+}
+
+/// How many tasks run or could, of all processors.
+fn running(load: &str) -> Option<u64> {
+    let (running, _) = load.split_whitespace().nth(3)?.split_once('/')?;
+    running.parse().ok()
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn the_running_are_counted() {
+        assert_eq!(running("0.20 0.18 0.12 1/80 11206\n"), Some(1));
+        assert_eq!(running("0.20 0.18"), None);
+    }
+}
