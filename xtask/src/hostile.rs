@@ -209,6 +209,7 @@ fn boot(
     let limit = ONCE.saturating_add(EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)));
     let mut failed: Vec<Failed> = Vec::new();
     let mut begun = 0;
+    let mut told = 0;
     let mut current: Option<HostileImage> = None;
     let work = Work::Hostile(spec);
     let outcome = guest.boot(ctx, "hostile", work, Some(limit), Some(step), |event| {
@@ -222,11 +223,16 @@ fn boot(
                 failure: (**failure).clone(),
                 code: Code::TEST_FAILED,
             }),
-            Event::Hostile(more) => report.add(more),
+            Event::Hostile(more) => {
+                told += more.images;
+                report.add(more);
+            }
             _ => {}
         }
         Ok(())
     })?;
+    // What a guest that died had not told of yet.
+    report.images += begun - told;
     // The guest tells of a splat that it survives, and stops at that image. One that it does not survive is the last image's.
     let complaint = match outcome.end {
         End::Broken(_) => None,

@@ -18,7 +18,7 @@ pub mod suite;
 mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
-pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec};
+pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec, HOSTILE_STEPS};
 pub use job::{Driver, Job, Work};
 pub use lab::{LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Small};
 pub use race::{RaceRow, RaceSpec, Story};

@@ -118,7 +118,7 @@ fn read_file(hands: &mut Hands, random: &mut Random, path: &Path, meta: &Metadat
         return;
     };
     let size = meta.len();
-    let places = [0, size.saturating_sub(100), random.next() % size.max(1)];
+    let places = [0, size.saturating_sub(100), random.word() % size.max(1)];
     let mut data = vec![0; READ];
     for at in places {
         hands.try_call("read", file.read_at(&mut data, at));
