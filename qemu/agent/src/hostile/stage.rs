@@ -165,9 +165,11 @@ impl<'a> Stage<'a> {
         let mut random = Random::new(case.work, "work");
         let mut hands = Hands::default();
         let mut taken = Taken::default();
+        // Whose device a tampered node leads to nobody knows.
+        let options = format!("nodev,{}", case.options);
         let mut clock = Instant::now();
         let mut lap = move || std::mem::replace(&mut clock, Instant::now()).elapsed();
-        if let Err(errno) = fs::try_mount(kind, DISK, MNT, &case.options) {
+        if let Err(errno) = fs::try_mount(kind, DISK, MNT, &options) {
             hands.count("mount", errno.raw_os_error());
             if !REFUSALS.contains(&errno) {
                 hands.complain(format!("mount: {errno}"));
@@ -187,7 +189,7 @@ impl<'a> Stage<'a> {
         taken.steps[4] = lap();
         if random.one_in(6) {
             // What it wrote, on top of the damage, it must be able to stand as well.
-            let again = fs::try_mount(kind, DISK, MNT, &case.options);
+            let again = fs::try_mount(kind, DISK, MNT, &options);
             match again {
                 Ok(()) => {
                     walk::all(&mut hands, &mut random);

@@ -378,7 +378,7 @@ impl Work<'_> {
             }
         }
         if self.random.one_in(6) {
-            for options in ["ro,errors=continue", "errors=continue"] {
+            for options in ["ro,nodev,errors=continue", "nodev,errors=continue"] {
                 self.hands
                     .try_rustix("remount", disks::try_remount(MNT, options));
             }
