@@ -121,6 +121,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     let began = Instant::now();
     let mut report = HostileReport::default();
     let mut failed: Vec<Failed> = Vec::new();
+    let mut bad = None;
     let mut from = args.seed;
     let end = match given {
         Some(_) => from + 1,
@@ -154,13 +155,20 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
             report.images,
             table::shares(&report)
         ));
-        if booted.begun == 0 {
-            return bad_boot(ctx, &booted.outcome);
+        // Before it is too late: what follows takes long.
+        for one in &booted.failed {
+            ctx.ui
+                .note(&format!("failed: {}", name(&one.failure.image)));
+        }
+        failed.extend(booted.failed);
+        if booted.begun == 0 || matches!(booted.outcome.end, End::Broken(_)) {
+            bad = Some(bad_boot(ctx, &booted.outcome)?);
+            break;
         }
         from += booted.begun;
-        failed.extend(booted.failed);
     }
-    let mut codes = Vec::new();
+    let time = began.elapsed();
+    let mut codes: Vec<Code> = bad.into_iter().collect();
     for one in failed {
         codes.push(one.code);
         keep(ctx, &guest, &args, one, given.is_some())?;
@@ -168,7 +176,7 @@ pub fn run(ctx: &Ctx, args: Args) -> Result<Code> {
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        print!("{}", table::render(&report, began.elapsed()));
+        print!("{}", table::render(&report, time));
     }
     Ok(Code::worst(codes).unwrap_or(Code::PASSED))
 }
@@ -181,7 +189,7 @@ fn read(path: &PathBuf) -> Result<Case> {
         .map_err(|error| Exit::usage(format!("{}: {}", path.display(), error.trim_end())).into())
 }
 
-/// The error where a guest did not come to its first image.
+/// What there is to say where the agent did not come to an image, or could not go on.
 fn bad_boot(ctx: &Ctx, outcome: &Outcome) -> Result<Code> {
     match outcome.report(ctx) {
         Some(code) => Ok(code),
@@ -201,6 +209,7 @@ fn boot(
     let limit = ONCE.saturating_add(EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)));
     let mut failed: Vec<Failed> = Vec::new();
     let mut begun = 0;
+    let mut told = 0;
     let mut current: Option<HostileImage> = None;
     let work = Work::Hostile(spec);
     let outcome = guest.boot(ctx, "hostile", work, Some(limit), Some(step), |event| {
@@ -214,13 +223,21 @@ fn boot(
                 failure: (**failure).clone(),
                 code: Code::TEST_FAILED,
             }),
-            Event::Hostile(more) => report.add(more),
+            Event::Hostile(more) => {
+                told += more.images;
+                report.add(more);
+            }
             _ => {}
         }
         Ok(())
     })?;
+    // What a guest that died had not told of yet.
+    report.images += begun - told;
     // The guest tells of a splat that it survives, and stops at that image. One that it does not survive is the last image's.
-    let complaint = outcome.complaint();
+    let complaint = match outcome.end {
+        End::Broken(_) => None,
+        _ => outcome.complaint(),
+    };
     if let (Some(image), Some((line, code))) = (current, complaint) {
         let code = Code::worst([Code::TEST_FAILED, code]).unwrap_or(code);
         let told = failed.last_mut().filter(|last| last.failure.image == image);

@@ -97,7 +97,7 @@ pub fn load(driver: Driver) -> Result<()> {
     modules::load(driver.name(), &[])
 }
 
-/// Mounts; options as for `mount -o`, of which `ro`, `strictatime` and `dirsync` are flags.
+/// Mounts; options as for `mount -o`, of which `ro`, `strictatime`, `dirsync` and `nodev` are flags.
 pub fn try_mount(kind: &str, disk: &str, place: &str, options: &str) -> Result<(), Errno> {
     let (flags, data) = split(options);
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
@@ -111,7 +111,7 @@ pub fn try_remount(place: &str, options: &str) -> Result<(), Errno> {
     mount_remount(place, flags, data.as_c_str())
 }
 
-/// Takes `ro`, `rw`, `strictatime` and `dirsync` out of the options, the only ones that mount(8) turns into flags here.
+/// Takes `ro`, `rw`, `strictatime`, `dirsync` and `nodev` out of the options, the only ones that mount(8) turns into flags here.
 fn split(options: &str) -> (MountFlags, String) {
     let mut flags = MountFlags::empty();
     let mut data = Vec::new();
@@ -121,6 +121,7 @@ fn split(options: &str) -> (MountFlags, String) {
             "ro" => flags |= MountFlags::RDONLY,
             "strictatime" => flags |= MountFlags::STRICTATIME,
             "dirsync" => flags |= MountFlags::DIRSYNC,
+            "nodev" => flags |= MountFlags::NODEV,
             _ => data.push(option),
         }
     }

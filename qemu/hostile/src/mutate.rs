@@ -162,21 +162,21 @@ impl<'a> Mutator<'a> {
             Kind::Bits => match random.below(4) {
                 0 => 0,
                 1 => max,
-                2 => random.next(),
+                2 => random.word(),
                 _ => was ^ (1 << random.below(bits)),
             },
             Kind::Block => match random.below(6) {
                 0 => own,
                 1 => block_of(random, &self.metadata),
                 2 | 3 => block_of(random, &self.used),
-                4 => random.next() % blocks.max(1),
+                4 => random.word() % blocks.max(1),
                 _ => one_of(
                     random,
                     &[0, 1, blocks - 1, blocks, blocks + 1, was + 1, max, max >> 1],
                 ),
             },
             Kind::FileBlock => match random.below(3) {
-                0 => random.next() % 16,
+                0 => random.word() % 16,
                 1 => one_of(
                     random,
                     &[
@@ -190,13 +190,13 @@ impl<'a> Mutator<'a> {
                         max,
                     ],
                 ),
-                _ => random.next() % 400,
+                _ => random.word() % 400,
             },
             Kind::Inode => {
                 let inodes = u64::from(geo.inodes_count());
                 match random.below(3) {
-                    0 => random.next() % (inodes + 2),
-                    1 => 1 + random.next() % 24,
+                    0 => random.word() % (inodes + 2),
+                    1 => 1 + random.word() % 24,
                     _ => one_of(
                         random,
                         &[0, 1, 2, 3, 7, 8, 11, inodes, inodes + 1, was + 1, max],
@@ -241,7 +241,7 @@ impl<'a> Mutator<'a> {
                 match random.below(3) {
                     0 => one_of(random, &spans)
                         .wrapping_mul(block_size)
-                        .wrapping_add(random.next() % 3)
+                        .wrapping_add(random.word() % 3)
                         .wrapping_sub(1),
                     1 => one_of(
                         random,
@@ -264,7 +264,7 @@ impl<'a> Mutator<'a> {
             Kind::Flags => match random.below(8) {
                 0 => max,
                 1 => 0,
-                2 => random.next(),
+                2 => random.word(),
                 _ => was ^ (1 << random.below(bits)),
             },
             Kind::Mode => {
@@ -284,7 +284,7 @@ impl<'a> Mutator<'a> {
         let block_size = self.layout.block_size();
         // Mostly where there is something.
         let block = match random.below(8) {
-            0 => random.next() % u64::from(self.layout.geo.blocks_count().max(1)),
+            0 => random.word() % u64::from(self.layout.geo.blocks_count().max(1)),
             1..=3 => u64::from(*random.pick(&self.metadata)?),
             _ => u64::from(*random.pick(&self.written)?),
         };
@@ -298,7 +298,7 @@ impl<'a> Mutator<'a> {
             }
             5 | 6 => {
                 let length = 1 + random.below(32);
-                let bytes = (0..length).map(|_| (random.next() & 0xff) as u8).collect();
+                let bytes = (0..length).map(|_| (random.word() & 0xff) as u8).collect();
                 ("bytes", at, Change::Bytes(Bytes(bytes)))
             }
             7 => {
@@ -340,8 +340,8 @@ fn any_number(was: u64, bits: usize, random: &mut Random) -> u64 {
         7 => was.wrapping_sub(1),
         8 => was.wrapping_mul(2),
         9 => was / 2,
-        10 => random.next() % 256,
-        11 => random.next(),
+        10 => random.word() % 256,
+        11 => random.word(),
         _ => was ^ (1 << random.below(bits)),
     }
 }

@@ -27,7 +27,7 @@ impl TryFrom<String> for Bytes {
 
     fn try_from(text: String) -> Result<Self, String> {
         let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-        if digits.len() != text.chars().count() || digits.len() % 2 != 0 {
+        if digits.len() != text.chars().count() || !digits.len().is_multiple_of(2) {
             return Err(format!("not pairs of hexadecimal digits: {text:?}"));
         }
         let bytes = digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8);

@@ -15,12 +15,12 @@ impl Random {
         });
         let mut random = Self(word);
         random.0 ^= seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        random.next();
+        random.word();
         random
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ impl Random {
         match limit {
             0 => 0,
             // CAST: below `limit`, which is a usize.
-            _ => (self.next() % limit as u64) as usize,
+            _ => (self.word() % limit as u64) as usize,
         }
     }
 
@@ -68,10 +68,10 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_ever() {
         let mut random = Random::new(1, "x");
-        let first = random.next();
-        assert_eq!(Random::new(1, "x").next(), first);
-        assert_ne!(Random::new(2, "x").next(), first);
-        assert_ne!(Random::new(1, "y").next(), first);
+        let first = random.word();
+        assert_eq!(Random::new(1, "x").word(), first);
+        assert_ne!(Random::new(2, "x").word(), first);
+        assert_ne!(Random::new(1, "y").word(), first);
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct HostileFailure {
     pub complaints: Vec<String>,
 }
 
+/// What is done with an image.
+pub const HOSTILE_STEPS: [&str; 5] = ["writing it", "mount", "reading", "writing", "umount"];
+
 /// How images fared, since the last of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostileReport {
@@ -55,6 +58,8 @@ pub struct HostileReport {
     pub harmless: u64,
     /// The longest that one took, in milliseconds of the guest's clock, and the seed of that one.
     pub slowest: (u64, Option<u64>),
+    /// Microseconds of the guest's clock for the steps of [`HOSTILE_STEPS`].
+    pub steps: [u64; HOSTILE_STEPS.len()],
     /// How often a call ended so: its name, the errno's name.
     pub errors: Vec<(String, String, u64)>,
 }
@@ -67,6 +72,8 @@ impl HostileReport {
         self.damaged += other.damaged;
         self.harmless += other.harmless;
         self.slowest = self.slowest.max(other.slowest);
+        let steps = self.steps.iter_mut().zip(other.steps);
+        steps.for_each(|(sum, more)| *sum += more);
         for (call, errno, count) in &other.errors {
             self.count(call, errno, *count);
         }

@@ -20,7 +20,7 @@ mod test;
 
 pub use compare::{CompareDifference, CompareKind, CompareReport, CompareSpec};
 pub use cost::{CostReport, CostSpec};
-pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec};
+pub use hostile::{HostileFailure, HostileImage, HostileReport, HostileSpec, HOSTILE_STEPS};
 pub use job::{Driver, Job, Work};
 pub use lab::{Differing, LabOutcome, LabReport, LabSpec, LabTrace, LabWork, Sabotage, Small};
 pub use race::{RaceRow, RaceSpec, Story};

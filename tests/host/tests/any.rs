@@ -13,7 +13,7 @@ fn holds_of_noise() {
     for _ in 0..3000 {
         let most = if random.one_in(10) { 5000 } else { 300 };
         let length = random.below(most);
-        let data: Vec<u8> = (0..length).map(|_| (random.next() & 0xff) as u8).collect();
+        let data: Vec<u8> = (0..length).map(|_| (random.word() & 0xff) as u8).collect();
         ALL.iter().for_each(|(_, holds)| holds(&data));
     }
 }
@@ -34,7 +34,7 @@ fn holds_of_what_was_tampered_with() {
                 data[at] = match random.below(3) {
                     0 => data[at] ^ (1 << random.below(8)),
                     1 => data[at].wrapping_add(1),
-                    _ => (random.next() & 0xff) as u8,
+                    _ => (random.word() & 0xff) as u8,
                 };
             }
             holds(&data);

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use notblk_protocol::HostileReport;
+use notblk_protocol::{HostileReport, HOSTILE_STEPS};
 
 /// What became of them, in percent.
 pub fn shares(report: &HostileReport) -> String {
@@ -31,10 +31,16 @@ pub fn render(report: &HostileReport, time: Duration) -> String {
     );
     if let (millis, Some(seed)) = report.slowest {
         let seconds = millis as f64 / 1000.0;
-        // Writing to a string does not fail.
+        // Writing to a string does not fail, here and below.
         let _ = write!(text, "; the slowest, {seed}, took {seconds:.1} s");
     }
     text.push('\n');
+    let all = report.steps.iter().sum::<u64>().max(1) as f64;
+    let steps = report.steps.iter().zip(HOSTILE_STEPS);
+    let steps: Vec<_> = steps
+        .map(|(&time, step)| format!("{step} {:.0} %", time as f64 * 100.0 / all))
+        .collect();
+    let _ = writeln!(text, "time: {}", steps.join(", "));
     for (call, errors) in by_call(report) {
         let _ = writeln!(text, "    {call:<18} {}", errors.join(", "));
     }
@@ -68,6 +74,7 @@ mod tests {
             damaged: 100,
             harmless: 50,
             slowest: (1500, Some(7)),
+            steps: [1, 2, 3, 4, 0],
             errors: Vec::new(),
         };
         report.count("mount", "EINVAL", 20);
@@ -77,7 +84,8 @@ mod tests {
         assert_eq!(
             text,
             "200 images: 25 % refused at mount, 50 % met damage later, 25 % harmless; 10.0 images a second; \
-             the slowest, 7, took 1.5 s\n    \
+             the slowest, 7, took 1.5 s\n\
+             time: writing it 10 %, mount 20 %, reading 30 %, writing 40 %, umount 0 %\n    \
              mount              EUCLEAN 30, EINVAL 20\n    \
              read               EUCLEAN 1\n"
         );

@@ -114,7 +114,7 @@ pub fn run(guest: &Guest, spec: &HostileSpec) -> Result<()> {
         ensure!(goes_on, Stopped);
         Ok(())
     };
-    let outcome = (|| match spec {
+    let outcome = match spec {
         HostileSpec::Seeds {
             from,
             count,
@@ -128,7 +128,7 @@ pub fn run(guest: &Guest, spec: &HostileSpec) -> Result<()> {
             let case = case.clone();
             goes_on(tally.one(&mut stage, HostileImage { seed: None, case })?)
         }),
-    })();
+    };
     sys::console_level(NEWS)?;
     tally.tell()?;
     match outcome {

@@ -10,7 +10,7 @@ use crate::{modules, Guest};
 use anyhow::{ensure, Context, Result};
 use notblk_hostile::case::Case;
 use notblk_hostile::random::Random;
-use notblk_protocol::{Driver, HostileReport};
+use notblk_protocol::{Driver, HostileReport, HOSTILE_STEPS};
 use rustix::io::Errno;
 use rustix::mount::{unmount, UnmountFlags};
 use std::collections::BTreeMap;
@@ -62,6 +62,8 @@ pub struct Taken {
     pub log: Vec<String>,
     /// How long all took.
     pub time: Duration,
+    /// How long each of the steps took that the report has.
+    pub steps: [Duration; HOSTILE_STEPS.len()],
 }
 
 impl Taken {
@@ -75,6 +77,9 @@ impl Taken {
         }
         let millis = u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX);
         report.slowest = report.slowest.max((millis, seed));
+        for (sum, step) in report.steps.iter_mut().zip(&self.steps) {
+            *sum += u64::try_from(step.as_micros()).unwrap_or(0);
+        }
         for ((call, errno), count) in &self.errors {
             report.count(call, &name(*errno), *count);
         }
@@ -106,7 +111,9 @@ impl<'a> Stage<'a> {
         }
         let began = Instant::now();
         let claims = self.put(sound, case)?;
+        let written = began.elapsed();
         let mut taken = self.exercise(sound, case)?;
+        taken.steps[0] = written;
         taken.time = began.elapsed();
         if taken.mounted {
             self.dirty = self.dirty.max(claims);
@@ -158,7 +165,11 @@ impl<'a> Stage<'a> {
         let mut random = Random::new(case.work, "work");
         let mut hands = Hands::default();
         let mut taken = Taken::default();
-        if let Err(errno) = fs::try_mount(kind, DISK, MNT, &case.options) {
+        // Whose device a tampered node leads to nobody knows.
+        let options = format!("nodev,{}", case.options);
+        let mut clock = Instant::now();
+        let mut lap = move || std::mem::replace(&mut clock, Instant::now()).elapsed();
+        if let Err(errno) = fs::try_mount(kind, DISK, MNT, &options) {
             hands.count("mount", errno.raw_os_error());
             if !REFUSALS.contains(&errno) {
                 hands.complain(format!("mount: {errno}"));
@@ -168,13 +179,17 @@ impl<'a> Stage<'a> {
             return Ok(taken);
         }
         taken.mounted = true;
+        taken.steps[1] = lap();
         let found = walk::all(&mut hands, &mut random);
+        taken.steps[2] = lap();
         let harsh = !case.mutations.is_empty();
         work::some(&mut hands, &mut random, &found, sound.base, harsh);
+        taken.steps[3] = lap();
         self.leave(&mut hands)?;
+        taken.steps[4] = lap();
         if random.one_in(6) {
             // What it wrote, on top of the damage, it must be able to stand as well.
-            let again = fs::try_mount(kind, DISK, MNT, &case.options);
+            let again = fs::try_mount(kind, DISK, MNT, &options);
             match again {
                 Ok(()) => {
                     walk::all(&mut hands, &mut random);

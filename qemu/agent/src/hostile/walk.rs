@@ -11,6 +11,7 @@ use crate::sys::Mapping;
 use notblk_hostile::random::Random;
 use rustix::fs::{memfd_create, seek, statvfs, MemfdFlags, SeekFrom};
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -103,13 +104,19 @@ fn read_attributes(hands: &mut Hands, path: &Path) {
     }
 }
 
-/// Opens without following a link, and without waiting for anybody.
-pub fn open(path: &Path, write: bool, flags: i32) -> std::io::Result<File> {
-    OpenOptions::new()
+/// Opens a file or a directory, without following a link, and without waiting for anybody. Under its name there may be another
+/// thing by now, such as a pipe.
+pub fn open(path: &Path, write: bool, flags: i32) -> io::Result<File> {
+    let file = OpenOptions::new()
         .read(true)
         .write(write)
         .custom_flags(flags | libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("neither a file nor a directory"));
+    }
+    Ok(file)
 }
 
 /// All that can be asked of a regular file.
@@ -118,7 +125,7 @@ fn read_file(hands: &mut Hands, random: &mut Random, path: &Path, meta: &Metadat
         return;
     };
     let size = meta.len();
-    let places = [0, size.saturating_sub(100), random.next() % size.max(1)];
+    let places = [0, size.saturating_sub(100), random.word() % size.max(1)];
     let mut data = vec![0; READ];
     for at in places {
         hands.try_call("read", file.read_at(&mut data, at));
@@ -168,7 +175,7 @@ fn map(hands: &mut Hands, file: &File, size: u64) {
 }
 
 /// The same file, open for writing as well.
-fn reopen(file: &File) -> std::io::Result<File> {
+fn reopen(file: &File) -> io::Result<File> {
     use std::os::fd::AsRawFd;
     OpenOptions::new()
         .read(true)

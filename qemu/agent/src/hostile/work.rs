@@ -92,8 +92,8 @@ impl Work<'_> {
         let edge = *self.random.pick(&edges).unwrap_or(&0);
         match self.random.below(4) {
             0 | 1 => edge.saturating_mul(self.block),
-            2 => size.saturating_sub(self.random.next() % 5000),
-            _ => self.random.next() % (20 * self.block),
+            2 => size.saturating_sub(self.random.word() % 5000),
+            _ => self.random.word() % (20 * self.block),
         }
     }
 
@@ -148,7 +148,7 @@ impl Work<'_> {
             17 | 18 => self.attribute(),
             19 => {
                 let path = self.name();
-                let mode = 0o600 | (self.random.next() & 0o177) as u32;
+                let mode = 0o600 | (self.random.word() & 0o177) as u32;
                 let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
                 if !is_link {
                     self.hands.try_call(
@@ -252,7 +252,7 @@ impl Work<'_> {
         let path = self.file();
         let at = self.size_of(&path);
         let at = self.place(at);
-        let length = 1 + self.random.next() % (40 * self.block);
+        let length = 1 + self.random.word() % (40 * self.block);
         if let Some(file) = self.hands.try_call("open", open(&path, true, 0)) {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             self.hands
@@ -378,7 +378,7 @@ impl Work<'_> {
             }
         }
         if self.random.one_in(6) {
-            for options in ["ro,errors=continue", "errors=continue"] {
+            for options in ["ro,nodev,errors=continue", "nodev,errors=continue"] {
                 self.hands
                     .try_rustix("remount", disks::try_remount(MNT, options));
             }

@@ -93,7 +93,7 @@ fn is_simple(area: &Area<&mut [u8]>, size: usize) -> bool {
         names += 1;
         if !value.is_empty() {
             let at = value.as_ptr() as usize - start;
-            if at % 4 != 0 {
+            if !at.is_multiple_of(4) {
                 return false;
             }
             lowest = lowest.min(at);

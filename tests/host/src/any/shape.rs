@@ -169,7 +169,7 @@ pub fn inode(data: &[u8]) {
     for inode_size in [128, 256, 1024] {
         if extra.check(inode_size).is_ok() {
             assert!(extra.extra_isize.get() <= inode_size - RAW_INODE_SIZE);
-            assert!(extra.extra_isize.get() % 4 == 0);
+            assert!(extra.extra_isize.get().is_multiple_of(4));
         }
     }
     let times = [
