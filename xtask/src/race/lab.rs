@@ -12,6 +12,8 @@ mod rate;
 mod run;
 mod specs;
 
+pub use specs::read_one;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -64,7 +66,7 @@ fn require_notblk(guest: &guest::GuestArgs) -> Result<()> {
 }
 
 /// Mount options of a spec: its own, and more.
-fn options(spec: &Spec, more: &[String]) -> String {
+pub fn options(spec: &Spec, more: &[String]) -> String {
     let all: Vec<&str> = spec
         .options
         .iter()
