@@ -12,6 +12,8 @@ mod lab;
 mod session;
 mod signature;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -184,7 +184,6 @@ impl<'a, W: World> Engine<'a, W> {
     }
 
     /// What all steps and the re-test take at most.
-    #[allow(clippy::cast_precision_loss)] // Few.
     fn seconds(&self) -> f64 {
         let runs = self.need() as f64 * self.memo.run_seconds();
         let each = runs + self.memo.boot_seconds() + self.memo.last_build;

@@ -177,7 +177,6 @@ impl Memo {
 
     /// Seconds that a run takes, as far as that is known.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)] // Few.
     pub fn run_seconds(&self) -> f64 {
         match self.work.runs {
             0 => 0.0,
@@ -187,7 +186,6 @@ impl Memo {
 
     /// Seconds that a boot takes.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)] // Few.
     pub fn boot_seconds(&self) -> f64 {
         match self.work.boots {
             0 => 0.0,

@@ -9,7 +9,6 @@ const HALVINGS: u32 = 60;
 
 /// The probability of at least `hits` in `trials`, each with probability `p`.
 #[must_use]
-#[allow(clippy::cast_precision_loss)] // Nobody runs 2^53 trials.
 pub fn at_least(hits: u64, trials: u64, p: f64) -> f64 {
     if hits == 0 {
         return 1.0;
@@ -54,7 +53,6 @@ pub fn lower_bound(rate: Rate, alpha: f64) -> f64 {
 
 /// The probability that something with probability `p` does not happen in `runs` runs.
 #[must_use]
-#[allow(clippy::cast_precision_loss)] // As above.
 pub fn miss(p: f64, runs: u64) -> f64 {
     if runs == 0 {
         return 1.0;
@@ -68,7 +66,6 @@ pub fn miss(p: f64, runs: u64) -> f64 {
 /// The least number of runs without it after which a thing with probability `p` has been missed with probability `error` at
 /// most; none where nothing happens or no error is allowed.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Between 1 and 2^53.
 pub fn clean_runs(p: f64, error: f64) -> Option<u64> {
     if p <= 0.0 || error <= 0.0 {
         return None;
@@ -98,7 +95,7 @@ mod tests {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4, "{a} is not {b}");
         close(at_least(1, 10, 0.1), 0.6513);
         close(at_least(5, 10, 0.5), 0.6230);
-        close(at_least(20, 200, 0.1), 0.5408);
+        close(at_least(20, 200, 0.1), 0.5345);
         close(at_least(10, 10, 0.9), 0.3487);
         close(lower_bound(rate(20, 20), 0.025), 0.8316);
         close(lower_bound(rate(5, 10), 0.025), 0.1871);

@@ -397,3 +397,181 @@ impl Observer for Count<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notblk_protocol::LabReport;
+    use notblk_race::run::Failure;
+
+    fn signature(test: &str, splat: Option<&str>, failure: Option<&str>) -> Signature {
+        let race = RaceSpec {
+            story: Story::Seed,
+            drain: None,
+            delay_ms: 0,
+            iterations: 1,
+            limit_secs: 0,
+        };
+        Signature {
+            test: match test {
+                "race" => Test::Race(race),
+                name => Test::Guest(name.to_owned()),
+            },
+            splat: regex("--splat", splat).unwrap(),
+            failure: regex("--failure", failure).unwrap(),
+        }
+    }
+
+    fn row(eio: u64, log_lines: u64, corrupt: u64) -> Event {
+        Event::Row(RaceRow {
+            spec: RaceSpec {
+                story: Story::Seed,
+                drain: None,
+                delay_ms: 0,
+                iterations: 1,
+                limit_secs: 0,
+            },
+            driver: Driver::Ext4,
+            kernel: "7.3".into(),
+            iterations: 1,
+            overwrites: 1,
+            eio,
+            corrupt,
+            first_corruption: (corrupt > 0).then(|| "zeros".into()),
+            log_lines,
+            fallbacks: None,
+            drains: None,
+            drains_waited: None,
+            drain_wait_ns: None,
+            millis: 1,
+            fsck: None,
+        })
+    }
+
+    fn splat(line: &str) -> Event {
+        Event::Splat {
+            lines: vec![line.into(), "Call Trace:".into()],
+        }
+    }
+
+    fn test(why: Option<&str>) -> Event {
+        Event::Test {
+            name: "data/holes".into(),
+            verdict: why.map_or(Verdict::Passed, |why| Verdict::Failed(why.into())),
+            notes: Vec::new(),
+            millis: 1,
+        }
+    }
+
+    /// What is counted of these events, and whether the guest was stopped.
+    fn count(signature: &Signature, hits: u64, events: &[Event]) -> (Batch, bool) {
+        let mut count = Count {
+            signature,
+            hits,
+            batch: Batch::default(),
+            spoke: false,
+        };
+        let stopped = events
+            .iter()
+            .any(|event| count.event(event).unwrap() == Flow::Stop);
+        (count.batch, stopped)
+    }
+
+    #[test]
+    fn of_the_race_eio_and_failed_invalidations_count_and_wrong_data_does_not() {
+        let race = signature("race", None, None);
+        let rows = [
+            row(0, 0, 0),
+            row(1, 0, 0),
+            row(0, 3, 0),
+            row(0, 0, 1),
+            row(1, 0, 1),
+        ];
+        let (batch, stopped) = count(&race, 9, &rows);
+        assert_eq!((batch.clean, batch.hits, stopped), (1, 3, false));
+        assert_eq!(batch.trouble.as_deref(), Some("another failure: zeros"));
+    }
+
+    #[test]
+    fn a_guest_ends_with_the_last_hit_that_is_wanted() {
+        let race = signature("race", None, None);
+        let (batch, stopped) = count(&race, 1, &[row(0, 0, 0), row(1, 0, 0), row(0, 0, 0)]);
+        assert_eq!((batch.clean, batch.hits, stopped), (1, 1, true));
+    }
+
+    #[test]
+    fn another_splat_is_told_and_decides_nothing() {
+        let race = signature("race", None, None);
+        let (batch, _) = count(&race, 1, &[splat("WARNING: fs/x.c:1"), row(0, 0, 0)]);
+        assert_eq!((batch.clean, batch.hits), (1, 0));
+        assert_eq!(batch.also.as_deref(), Some("WARNING: fs/x.c:1"));
+    }
+
+    #[test]
+    fn only_the_splat_that_is_looked_for_counts_and_once() {
+        let wanted = signature("race", Some(r"WARNING: .*fs/y\.c:\d+"), None);
+        let (batch, _) = count(&wanted, 9, &[splat("WARNING: at fs/y.c:12"), row(1, 0, 0)]);
+        assert_eq!((batch.clean, batch.hits), (0, 1));
+        let (batch, _) = count(&wanted, 9, &[splat("WARNING: at fs/x.c:12"), row(1, 0, 0)]);
+        assert_eq!((batch.clean, batch.hits), (1, 0));
+        assert!(batch.also.is_some());
+    }
+
+    #[test]
+    fn of_a_guest_tests_failures_a_splat_is_none_and_others_may_be_left_out() {
+        let any = signature("data/holes", None, None);
+        let only = signature("data/holes", None, Some("hole .* is not zero"));
+        let events = [
+            test(None),
+            test(Some("hole 3 is not zero")),
+            test(Some("no space")),
+            test(Some("the kernel reported: BUG: x")),
+        ];
+        let hits = |signature| {
+            let (batch, _) = count(signature, 9, &events);
+            (batch.clean, batch.hits, batch.trouble.unwrap())
+        };
+        let other = "another failure: the kernel reported: BUG: x".to_owned();
+        assert_eq!(hits(&any), (1, 2, other.clone()));
+        assert_eq!(hits(&only), (1, 1, other));
+    }
+
+    #[test]
+    fn of_a_spec_checks_and_steps_count() {
+        let race = signature("race", None, None);
+        let report = |what: Option<What>| {
+            let failure = |what| Failure {
+                what,
+                text: "so".into(),
+            };
+            Event::Lab(Box::new(LabReport {
+                kernel: "7.3".into(),
+                options: String::new(),
+                outcome: LabOutcome::Rated {
+                    times: 10,
+                    failed: u64::from(what.is_some()),
+                    failures: what.map(|what| (failure(what), 1)).into_iter().collect(),
+                },
+                millis: 1,
+                fsck: None,
+            }))
+        };
+        let events = [
+            None,
+            Some(What::Check(0)),
+            Some(What::Splat),
+            Some(What::Hang),
+        ];
+        let (batch, _) = count(&race, 9, &events.map(report));
+        assert_eq!((batch.clean, batch.hits), (1, 1));
+        assert!(batch.trouble.is_some());
+    }
+
+    #[test]
+    fn what_is_no_regular_expression_is_said_so() {
+        let error = regex("--splat", Some("(")).unwrap_err();
+        let exit = crate::errors::classify(&error);
+        assert_eq!(exit.code, crate::errors::Code::USAGE);
+        assert_eq!(exit.line, "--splat \"(\" is no regular expression");
+    }
+}

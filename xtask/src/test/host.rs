@@ -13,10 +13,11 @@ use crate::process::{self, Manner};
 use super::report::Report;
 
 /// The packages. (`notblk-format` has its tests in `notblk-host-tests`, which may use e2fsprogs and the standard library.)
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "notblk-host-tests",
     "notblk-protocol",
     "notblk-results",
+    "notblk-bisect",
     "notblk-agent",
     "xtask",
 ];

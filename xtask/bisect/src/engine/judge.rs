@@ -173,13 +173,14 @@ impl<W: World> Engine<'_, W> {
             if hits >= ask.hits {
                 return Ok(Verdict::Bad);
             }
-            if runs >= ask.runs {
-                return Ok(match hits {
-                    0 => Verdict::Good,
-                    _ => Verdict::Bad,
-                });
+            let gives_up = tally.idle >= IDLE || tally.troubled - base.troubled >= TROUBLED;
+            if hits > 0 && (runs >= ask.runs || gives_up) {
+                return Ok(Verdict::Bad);
             }
-            if tally.idle >= IDLE || tally.troubled - base.troubled >= TROUBLED {
+            if runs >= ask.runs {
+                return Ok(Verdict::Good);
+            }
+            if gives_up {
                 let why = tally.trouble.unwrap_or_else(|| "no run ends".to_owned());
                 return Ok(Verdict::CannotTell(why));
             }
