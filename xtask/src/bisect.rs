@@ -2,7 +2,7 @@
 
 //! `cargo xtask bisect`: the first commit, of a kernel or of the module, that shows something, be it in some runs only.
 //!
-//! The thinking is the crate `notblk-bisect`'s. Here are git ([`git`]), builds ([`bench`]), what counts ([`signature`]), what is
+//! The thinking is the crate `notblk-bisect`'s. Here are git ([`git`]), builds ([`mod@bench`]), what counts ([`signature`]), what is
 //! kept on disk ([`session`]), and the copy of xtask that does it all ([`aside`]).
 
 mod aside;
@@ -289,7 +289,10 @@ fn go(ctx: &Ctx, session: &Session) -> Result<Code> {
         measure: args.measure,
         runs: args.runs,
     };
-    let report = bisect(&mut lab, &plan, &mut session.memo()?)?;
+    let mut report = bisect(&mut lab, &plan, &mut session.memo()?)?;
+    if let Ok(guest) = lab.bench.guest() {
+        report.title.push(format!("accelerator: {}", guest.accel));
+    }
     session.report(&report)?;
     match args.format {
         Format::Table => print!("{}", text::table(&report)),

@@ -112,13 +112,16 @@ pub fn verdict_lines(report: &Report) -> Vec<String> {
         Ending::Searched => {
             let mut lines: Vec<String> = report.axes.iter().cloned().collect();
             lines.extend(report.searches.iter().map(search));
-            lines.push(format!(
-                "probability that a verdict on the way was wrong: {} at most; that the re-test did not see it either: {} \
-                 (allowed: {})",
-                percent(report.error.0),
-                percent(report.error.1),
-                percent(report.allowed),
-            ));
+            let (verdicts, after) = report.error;
+            let mut line = format!(
+                "a verdict on the way is wrong with a probability of {} at most",
+                percent(verdicts)
+            );
+            if after < verdicts {
+                let _ = write!(line, ", and passed the re-test with {}", percent(after));
+            }
+            let _ = write!(line, " (allowed: {})", percent(report.allowed));
+            lines.push(line);
             lines
         }
     }
@@ -141,7 +144,7 @@ fn search(search: &Search) -> String {
         ),
         Found::OneOf(commits) => {
             let mut text = format!(
-                "the first bad commit of the {axis} is one of {}, most of which cannot be judged:",
+                "the first bad commit of the {axis} is one of these {}, of which only one can be judged:",
                 commits.len()
             );
             for (at, commit) in commits.iter().enumerate() {

@@ -3,8 +3,8 @@
 //! xtask, copied aside: its program, and the files of the repository that it works with. What is checked out, edited or built in
 //! the repository from then on neither changes nor breaks a bisection under way.
 //!
-//! A copy is an entry of the cache that is named by its content, so bisections from the same state share one, and the programs
-//! for the guest that are built from it.
+//! A copy is an entry of the cache that is named by its content, so bisections from the same state share one. The agent is built
+//! before, where its last build lies, and goes along.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,12 +15,16 @@ use anyhow::{Context, Result};
 
 use crate::cache;
 use crate::context::Ctx;
+use crate::guest;
 use crate::kernel::snapshot::Snapshot;
+use crate::setup;
 
 /// What a copy may take.
 const SPACE: u64 = 200_000_000;
 /// The program in a copy.
 const PROGRAM: &str = "xtask";
+/// The agent in a copy.
+const AGENT: &str = "notblk-agent";
 /// The repository's files in a copy.
 const FILES: &str = "notblk";
 /// The program that judges one commit, for `git bisect run`.
@@ -28,6 +32,8 @@ const STEP: &str = "step";
 
 /// Makes the copy where it is missing; returns its directory.
 pub fn make(ctx: &Ctx) -> Result<PathBuf> {
+    let programs = setup::common(ctx, &guest::programs(false))?;
+    let agent = programs.first().context("the agent was not built")?;
     let key = cache::key(&[&ctx.repo.to_string_lossy()]);
     let name = format!("snapshot-{key}");
     let _lock = ctx.cache.lock(&ctx.ui, &name, "copies xtask aside")?;
@@ -36,7 +42,8 @@ pub fn make(ctx: &Ctx) -> Result<PathBuf> {
     let tree = snapshot.tree(None)?;
     // This program, even where somebody has built it anew in the meantime.
     let program = Path::new("/proc/self/exe");
-    let entry = format!("aside-{}", cache::key(&[&tree, &cache::sha256(program)?]));
+    let key = cache::key(&[&tree, &cache::sha256(program)?, &cache::sha256(agent)?]);
+    let entry = format!("aside-{key}");
     let root = &ctx.cache.root;
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "copies xtask aside", SPACE, |tmp| {
@@ -44,6 +51,7 @@ pub fn make(ctx: &Ctx) -> Result<PathBuf> {
             snapshot.check_out_to(&tree, &index, &tmp.join(FILES))?;
             fs::remove_file(index)?;
             fs::copy(program, tmp.join(PROGRAM)).context("cannot copy this program")?;
+            fs::copy(agent, tmp.join(AGENT)).context("cannot copy the agent")?;
             let step = tmp.join(STEP);
             fs::write(&step, script(&root.join(&entry)))?;
             fs::set_permissions(&step, fs::Permissions::from_mode(0o755))?;
@@ -67,6 +75,13 @@ fn script(dir: &Path) -> String {
 /// The script that judges one commit.
 pub fn step(dir: &Path) -> PathBuf {
     dir.join(STEP)
+}
+
+/// The agent that lies beside this program, where it is a copy.
+pub fn agent(ctx: &Ctx) -> Option<PathBuf> {
+    let is_copy = ctx.repo.file_name()? == FILES && ctx.repo.starts_with(&ctx.cache.root);
+    let agent = ctx.repo.with_file_name(AGENT);
+    (is_copy && agent.is_file()).then_some(agent)
 }
 
 /// True where the copy can still be used.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use notblk_bisect::Built;
 use notblk_protocol::Driver;
 
+use super::aside;
 use crate::build;
 use crate::cache;
 use crate::context::Ctx;
@@ -32,10 +33,15 @@ pub struct Bench {
 impl Bench {
     /// With the programs of the guest, and those of its tests where they are wanted.
     pub fn new(ctx: &Ctx, driver: Driver, machine: &MachineArgs, tests: bool) -> Result<Bench> {
+        let mut wanted = guest::programs(tests);
+        let mut programs: Vec<PathBuf> = aside::agent(ctx).into_iter().collect();
+        // The first is the agent.
+        wanted.drain(..programs.len());
+        programs.extend(setup::common(ctx, &wanted)?);
         Ok(Bench {
             driver,
             machine: machine.clone(),
-            programs: setup::common(ctx, &guest::programs(tests))?,
+            programs,
             kernel: None,
             guest: None,
         })
@@ -56,7 +62,11 @@ impl Bench {
         self.guest = None;
         match self.try_build(ctx, kernel, module) {
             Ok(identity) => Ok(Built::Ready(identity)),
-            Err(error) if is_its_fault(&error) => Ok(Built::Unfit(classify(&error).line)),
+            Err(error) if is_its_fault(&error) => {
+                // Which kernel it is stands beside it.
+                let its = format!("kernel {} ", kernel.unwrap_or_default());
+                Ok(Built::Unfit(classify(&error).line.replace(&its, "it ")))
+            }
             Err(error) => Err(error),
         }
     }

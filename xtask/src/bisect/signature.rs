@@ -242,11 +242,14 @@ impl Signature {
             hits: ask.hits,
             batch: Batch::default(),
             spoke: false,
+            tell: &|batch| {
+                let ended = batch.clean + batch.hits;
+                step.detail(&format!("{ended} of {runs} runs, {} show it", batch.hits));
+            },
         };
         let began = std::time::Instant::now();
-        let outcome = guest.watch(ctx, "bisect", work, Some(limit), Some(&step), &mut count)?;
-        let mut batch = count.batch;
-        let spoke = count.spoke;
+        let outcome = guest.watch(ctx, "bisect", work, Some(limit), None, &mut count)?;
+        let (mut batch, spoke) = (count.batch, count.spoke);
         // A guest that dies leaves its last words on the console.
         if outcome.end != End::Done && outcome.end != End::Stopped {
             for lines in &outcome.splats {
@@ -363,6 +366,8 @@ struct Count<'a> {
     hits: u64,
     batch: Batch,
     spoke: bool,
+    /// Hears of each run.
+    tell: &'a dyn Fn(&Batch),
 }
 
 impl Observer for Count<'_> {
@@ -391,6 +396,7 @@ impl Observer for Count<'_> {
             Said::Shown => self.batch.hits += 1,
             Said::Nothing(why) => self.batch.trouble = Some(why),
         }
+        (self.tell)(&self.batch);
         Ok(match self.batch.hits >= self.hits {
             true => Flow::Stop,
             false => Flow::Go,
@@ -470,6 +476,7 @@ mod tests {
             hits,
             batch: Batch::default(),
             spoke: false,
+            tell: &|_| (),
         };
         let stopped = events
             .iter()
