@@ -78,8 +78,11 @@ fn reason(judged: &Judged) -> String {
             false => ", of an identical build",
         };
     }
-    for line in &judged.also {
-        let _ = write!(text, "; beside it: {line}");
+    if let Some((first, others)) = judged.also.split_first() {
+        let _ = write!(text, "; beside it: {first}");
+        if !others.is_empty() {
+            let _ = write!(text, ", and {} more", others.len());
+        }
     }
     text
 }

@@ -251,20 +251,17 @@ impl Signature {
         let outcome = guest.watch(ctx, "bisect", work, Some(limit), None, &mut count)?;
         let (mut batch, spoke) = (count.batch, count.spoke);
         // A guest that dies leaves its last words on the console.
-        if outcome.end != End::Done && outcome.end != End::Stopped {
-            for lines in &outcome.splats {
-                match self.is_the_splat(lines) {
-                    true if batch.hits == 0 => batch.hits = 1,
-                    true => {}
-                    false => batch.also = batch.also.or_else(|| lines.first().cloned()),
-                }
-            }
+        let ended_badly = outcome.end != End::Done && outcome.end != End::Stopped;
+        if ended_badly && outcome.splats.iter().any(|lines| self.is_the_splat(lines)) {
+            batch.hits = batch.hits.max(1);
         }
         let done = batch.hits >= ask.hits || batch.clean + batch.hits >= runs;
         // A guest test that leaves a warning behind is the last one of its boot.
         let early = outcome.end == End::Done && batch.clean + batch.hits > 0;
         if !done && !early && batch.trouble.is_none() {
-            let ended = outcome.complaint().map(|(line, _)| line);
+            let ended = outcome
+                .complaint()
+                .map(|(line, _)| undated(&line).to_owned());
             batch.trouble = Some(match (&outcome.end, spoke, ended) {
                 (End::Died | End::Hung(_), false, Some(line)) => {
                     format!("it does not boot: {line}")
@@ -344,6 +341,17 @@ impl Signature {
             (None, Some(fsck)) => Said::Nothing(format!("another failure: {}", first(fsck))),
             (None, None) => Said::Clean,
         }
+    }
+}
+
+/// A line of the kernel's log without its time.
+fn undated(line: &str) -> &str {
+    let rest = line
+        .strip_prefix('[')
+        .and_then(|line| line.split_once("] "));
+    match rest {
+        Some((time, text)) if time.trim().parse::<f64>().is_ok() => text,
+        _ => line,
     }
 }
 
@@ -572,6 +580,14 @@ mod tests {
         let (batch, _) = count(&race, 9, &events.map(report));
         assert_eq!((batch.clean, batch.hits), (1, 1));
         assert!(batch.trouble.is_some());
+    }
+
+    #[test]
+    fn a_reason_is_the_same_at_any_time() {
+        let panic = "Kernel panic - not syncing: no";
+        assert_eq!(undated(&format!("[    1.159432] {panic}")), panic);
+        assert_eq!(undated(panic), panic);
+        assert_eq!(undated("[drm] x"), "[drm] x");
     }
 
     #[test]

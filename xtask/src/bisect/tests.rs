@@ -22,6 +22,10 @@ fn git(dir: &Path, arguments: &[&str]) -> String {
     git.arg("-C")
         .arg(dir)
         .args(["-c", "user.name=n", "-c", "user.email=e"]);
+    // Git chooses between equals by their ids, which are to be the same in each run.
+    for date in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
+        git.env(date, "2026-01-01T00:00:00Z");
+    }
     let output = git.args(arguments).output().unwrap();
     assert!(output.status.success(), "git {arguments:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
