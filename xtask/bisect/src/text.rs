@@ -74,7 +74,7 @@ fn reason(judged: &Judged) -> String {
     };
     if judged.same_build {
         text += match judged.same_source {
-            true => ", of the same sources",
+            true => ", known of these sources",
             false => ", of an identical build",
         };
     }
