@@ -63,6 +63,17 @@ pub fn run(ctx: &Ctx, args: BuildArgs) -> Result<Code> {
 
 /// Builds the module for a kernel with a tree; returns a copy that later builds do not touch.
 pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -> Result<PathBuf> {
+    module_of(ctx, toolbox, kernel, options, &ctx.repo)
+}
+
+/// The same from the sources below `repo`, which need not be ours.
+pub fn module_of(
+    ctx: &Ctx,
+    toolbox: &Toolbox,
+    kernel: &Kernel,
+    options: Options,
+    repo: &Path,
+) -> Result<PathBuf> {
     let tree = kernel
         .tree
         .as_ref()
@@ -72,7 +83,7 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
         Options { without_hold, .. } if without_hold => "bare",
         Options { .. } => "module",
     };
-    let key = cache::key(&[&ctx.repo.to_string_lossy(), &tree.to_string_lossy()]);
+    let key = cache::key(&[&repo.to_string_lossy(), &tree.to_string_lossy()]);
     let name = format!("{kind}-{}-{key}", kernel.release);
     let _lock = ctx.cache.lock(&ctx.ui, &name, "builds the same module")?;
     let mut dir = ctx.cache.work_dir(&name)?;
@@ -88,7 +99,7 @@ pub fn module(ctx: &Ctx, toolbox: &Toolbox, kernel: &Kernel, options: Options) -
         .step("module", &format!("building it for {}", kernel.release));
     let src = dir.join("src");
     fs::create_dir_all(&src)?;
-    sync(&ctx.repo, &src).context("cannot copy the module's sources")?;
+    sync(repo, &src).context("cannot copy the module's sources")?;
     fs::write(dir.join(DIRTY), "")?;
     let mut arguments = vec![
         "--no-print-directory".to_owned(),

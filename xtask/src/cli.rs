@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use clap::{Args, Parser, Subcommand};
 
 use crate::kernel::toolchain::Toolchain;
-use crate::{compare, fstests, hostile, matrix, race, shell, test};
+use crate::{bisect, compare, fstests, hostile, matrix, race, shell, test};
 
 /// The laboratory around notblk: provisions, builds, boots and judges.
 #[derive(Parser)]
@@ -46,6 +46,8 @@ pub enum Command {
     Compare(Box<compare::Args>),
     /// Mount images that somebody has tampered with, and keep those that the driver cannot stand
     Hostile(Box<hostile::Args>),
+    /// Find the commit of a kernel or of the module from which on something shows itself, be it in some runs only
+    Bisect(Box<bisect::Args>),
     /// Build, boot, test and race over kernels and configurations, in one table
     Matrix(matrix::Args),
     /// Run xfstests, which you have built, in guests; judge, keep and compare the results

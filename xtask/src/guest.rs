@@ -2,7 +2,7 @@
 
 //! What `race`, `test` and `shell` share: a kernel, the agent, the driver, and a guest made of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,7 +18,7 @@ use crate::kernel::{Kernel, Want};
 use crate::setup;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
-use crate::vm::{self, Accel, Drive, Machine, Outcome};
+use crate::vm::{self, Accel, Drive, Machine, Observer, Outcome};
 
 /// Sizes of the two disks of a guest, in MiB.
 const DISK: u64 = 512;
@@ -113,24 +113,47 @@ impl Guest {
         };
         let programs = programs(for_tests);
         let (kernel, built) = setup::everything(ctx, args.kernel.as_deref(), want, &programs)?;
+        let module: Option<PathBuf> = match driver {
+            Driver::Notblk => Some(build::module(ctx, &ctx.toolbox()?, &kernel, options)?),
+            Driver::Ext4 => None,
+        };
+        Guest::of(
+            ctx,
+            kernel,
+            module.as_deref(),
+            extra_modules,
+            built,
+            &args.machine,
+        )
+    }
+
+    /// Made of what is built: the programs of [`programs`], in their order, and the module where that is the driver under test.
+    pub fn of(
+        ctx: &Ctx,
+        kernel: Kernel,
+        module: Option<&Path>,
+        extra_modules: &[&str],
+        built: Vec<PathBuf>,
+        machine: &MachineArgs,
+    ) -> Result<Guest> {
+        let driver = match module {
+            Some(_) => Driver::Notblk,
+            None => Driver::Ext4,
+        };
         let mut built = built.into_iter();
         let agent = built.next().context("the agent was not built")?;
         let programs: Vec<_> = PROGRAMS.iter().map(|(name, _)| *name).zip(built).collect();
         let toolbox = ctx.toolbox()?;
-        let module: Option<PathBuf> = match driver {
-            Driver::Notblk => Some(build::module(ctx, &toolbox, &kernel, options)?),
-            Driver::Ext4 => None,
-        };
         let parts = Parts {
             toolbox: &toolbox,
             kernel: &kernel,
             agent: &agent,
             programs: &programs,
-            module: module.as_deref(),
+            module,
             extra_modules,
         };
         let initramfs = initramfs::pack(ctx, &parts)?;
-        let accel = match args.machine.accel {
+        let accel = match machine.accel {
             Some(accel) => accel,
             None => Accel::find(ctx, &toolbox, &kernel)?,
         };
@@ -141,7 +164,7 @@ impl Guest {
             agent,
             toolbox,
             initramfs,
-            args: args.machine.clone(),
+            args: machine.clone(),
             counted: false,
             label: None,
         })
@@ -177,6 +200,19 @@ impl Guest {
         step: Option<&Step>,
         mut on_event: impl FnMut(&Event) -> Result<()>,
     ) -> Result<Outcome> {
+        self.watch(ctx, name, work, limit, step, &mut on_event)
+    }
+
+    /// The same with an observer, which may end the guest.
+    pub fn watch(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        work: Work,
+        limit: Option<Duration>,
+        step: Option<&Step>,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome> {
         let name = match &self.label {
             Some(label) => format!("{label}-{name}"),
             None => name.to_owned(),
@@ -192,7 +228,7 @@ impl Guest {
             driver: self.driver,
             work,
         };
-        vm::run(ctx, &machine, &job, step, &mut on_event)
+        vm::run(ctx, &machine, &job, step, observer)
     }
 }
 

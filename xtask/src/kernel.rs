@@ -9,7 +9,7 @@ mod image;
 mod kconfig;
 pub mod name;
 mod packages;
-mod snapshot;
+pub mod snapshot;
 mod source;
 mod stock;
 pub mod toolchain;
@@ -137,6 +137,16 @@ pub struct NoRust;
 impl std::fmt::Display for NoRust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("no Rust")
+    }
+}
+
+/// What an error carries that is a source's own fault: it does not build, or has not the options that are asked for.
+#[derive(Debug)]
+pub struct Unbuildable;
+
+impl std::fmt::Display for Unbuildable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it does not build")
     }
 }
 

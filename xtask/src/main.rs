@@ -5,6 +5,7 @@
 //! Every command asks [`context::Ctx`] for what it needs, and what is missing is made on the way: the toolbox root, a
 //! kernel, its build tree, the module, the static programs of the guest. All of it lives in the [`cache`].
 
+mod bisect;
 mod build;
 mod cache;
 mod cargo_static;
@@ -40,7 +41,14 @@ use crate::context::Ctx;
 use crate::errors::Code;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = bisect::code_of_usage(std::env::args()).filter(|_| error.use_stderr());
+            let _ = error.print();
+            return ExitCode::from(code.unwrap_or(error.exit_code() as u8));
+        }
+    };
     let code = run(cli).unwrap_or_else(|error| {
         let exit = errors::classify(&error);
         eprintln!("error: {}", exit.line);
@@ -64,6 +72,7 @@ fn run(cli: Cli) -> Result<Code> {
         Command::Race(args) => race::run(&ctx, args),
         Command::Compare(args) => compare::run(&ctx, *args),
         Command::Hostile(args) => hostile::run(&ctx, *args),
+        Command::Bisect(args) => bisect::run(&ctx, *args),
         Command::Matrix(args) => matrix::run(&ctx, args),
         Command::RunXfstests(args) => fstests::run(&ctx, *args),
         Command::Toolbox(args) => toolbox::run(&ctx, args),

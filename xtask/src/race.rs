@@ -18,6 +18,7 @@ use crate::context::Ctx;
 use crate::errors::Code;
 use crate::guest::{self, Guest, GuestArgs};
 use crate::vm;
+pub use lab::{options, read_one as spec};
 pub use verdict::Verdict;
 
 /// Iterations without the drain: each shows the race nearly always, and takes the delay at least.
@@ -34,7 +35,7 @@ const DELAY: u32 = 50;
 
 /// `--story`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StoryArg {
+pub enum StoryArg {
     /// 4 KiB blocks, overlapping writes
     Seed,
     /// 1 KiB blocks, neighbours in one folio
@@ -218,7 +219,7 @@ fn specs(
 }
 
 /// What all rows may take together: ten times what they take under TCG on a busy machine.
-fn limit(specs: &[RaceSpec]) -> Duration {
+pub fn limit(specs: &[RaceSpec]) -> Duration {
     let each = |spec: &RaceSpec| {
         let iteration = Duration::from_millis(u64::from(spec.delay_ms) * 2 + 100);
         let iterations = u32::try_from(spec.iterations).unwrap_or(u32::MAX);

@@ -126,3 +126,78 @@ fn a_cache_that_cannot_be_made_is_the_hosts_failure() {
     let line = refused(&xtask(&file, &["build"]), 3);
     assert!(line.starts_with("error: cannot make the cache"), "{line}");
 }
+
+#[test]
+fn a_bisection_between_wrong_ends_is_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = dir.path().join("repo");
+    fs::create_dir(&repo).unwrap();
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.arg("-C")
+            .arg(&repo)
+            .args(["-c", "user.name=n", "-c", "user.email=e"]);
+        assert!(git.args(args).status().unwrap().success());
+    };
+    git(&["init", "-q"]);
+    for tag in ["old", "new"] {
+        git(&["commit", "-q", "--allow-empty", "-m", tag]);
+        git(&["tag", tag]);
+    }
+    let at = repo.to_str().unwrap();
+    for (args, says) in [
+        (
+            &["--module-repo", at][..],
+            "--module-repo needs --module-good",
+        ),
+        (
+            &["--module-repo", at, "--module-good", "v9"],
+            "has no commit \"v9\"",
+        ),
+        (
+            &["--module-repo", at, "--module-good", "new"],
+            "the good and the bad end of the module are the same commit",
+        ),
+        (
+            &[
+                "--module-repo",
+                at,
+                "--module-good",
+                "new",
+                "--module-bad",
+                "old",
+            ],
+            "the good end of the module is not an ancestor of the bad one",
+        ),
+        (
+            &["--kernel-repo", "no/such", "--kernel-good", "v1"],
+            "--kernel-repo no/such: there is no such directory",
+        ),
+        (
+            &["--splat", "("],
+            "a bisection needs --kernel-repo or --module-repo",
+        ),
+        (&["--resume", "no/such"], "no/such is no bisection"),
+    ] {
+        let args: Vec<&str> = ["bisect"].iter().chain(args).copied().collect();
+        let line = refused(&xtask(dir.path(), &args), 2);
+        assert!(line.contains(says), "{line}");
+    }
+    let entries = fs::read_dir(dir.path().join("notblk")).unwrap().flatten();
+    assert_eq!(entries.count(), 3, "something was made");
+}
+
+/// To `git bisect run`, 2 would be a verdict.
+#[test]
+fn a_step_that_cannot_begin_stops_git() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [&["bisect", "step", "--nonsense"][..], &["bisect", "step"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .env("XDG_CACHE_HOME", dir.path())
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .expect("xtask runs");
+        refused(&output, 128);
+    }
+}

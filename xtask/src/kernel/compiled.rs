@@ -16,7 +16,7 @@ use super::kconfig::Config;
 use super::snapshot::Snapshot;
 use super::toolchain::Toolchain;
 use super::why::why;
-use super::{parallelism, source, Kernel};
+use super::{parallelism, source, Kernel, Unbuildable};
 use crate::cache::{self, remove_marked};
 use crate::context::Ctx;
 use crate::errors::Exit;
@@ -219,7 +219,16 @@ impl<'a> Recipe<'a> {
         ];
         let mut command = self.make(linux, out, &arguments)?;
         let log = self.ctx.cache.log("kernel");
-        process::run(step, &log, "configuring the kernel", &mut command)?;
+        let what = "configuring the kernel";
+        let outcome = process::run_any(step, &log, what, &mut command, Manner::Firm)?;
+        if !outcome.status.success() {
+            let worlds = process::diagnose(what, &outcome.tail).is_some();
+            let error = process::explain(&self.ctx.ui, &log, outcome);
+            return Err(match worlds {
+                true => error,
+                false => error.context(Unbuildable),
+            });
+        }
         let made = fs::read_to_string(out.join(".config")).context("make made no .config")?;
         let vanished = self.config.vanished(&made);
         if let Some((first, value)) = vanished.first() {
@@ -231,7 +240,7 @@ impl<'a> Recipe<'a> {
                 let why = why(linux, &made, option);
                 self.ctx.ui.print(&format!("    {option}={value}: {why}"));
             }
-            return Err(Exit::usage(format!(
+            let exit = Exit::usage(format!(
                 "kernel {} cannot have {first}={value}: {}{also}",
                 self.name,
                 why(linux, &made, first)
@@ -239,8 +248,8 @@ impl<'a> Recipe<'a> {
             .hint(match first == "CONFIG_RUST" {
                 true => "some options want clang with Rust: leave --toolchain out, or say llvm",
                 false => "qemu/kconfig has the options that are asked for",
-            })
-            .into());
+            });
+            return Err(anyhow::Error::from(exit).context(Unbuildable));
         }
         // Made again with every build, and looked at by make for its time.
         if let Some((time, _)) = old.filter(|(_, old)| *old == made) {
@@ -276,11 +285,9 @@ impl<'a> Recipe<'a> {
             .or(outcome.tail.iter().find(|line| line.contains("***")))
             .map_or("make failed", |line| line.trim());
         let first = first.replace(&format!("{}/", linux.display()), "");
-        Err(
-            Exit::host(format!("kernel {} does not build: {first}", self.name))
-                .hint(format!("the whole output is in {}", log.display()))
-                .into(),
-        )
+        let exit = Exit::host(format!("kernel {} does not build: {first}", self.name))
+            .hint(format!("the whole output is in {}", log.display()));
+        Err(anyhow::Error::from(exit).context(Unbuildable))
     }
 
     /// Puts the modules below `root/lib/modules`.

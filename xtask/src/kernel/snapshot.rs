@@ -89,14 +89,20 @@ impl<'a> Snapshot<'a> {
     /// Makes the checkout equal to the tree object, and returns it.
     pub fn check_out(&self, tree: &str) -> Result<PathBuf> {
         let linux = self.place.join("linux");
-        fs::create_dir_all(&linux)?;
-        let mut command = self.borrowing("index");
+        self.check_out_to(tree, &self.place.join("index"), &linux)?;
+        Ok(linux)
+    }
+
+    /// Makes the directory `to` equal to the tree object; `index` is git's knowledge of it.
+    pub fn check_out_to(&self, tree: &str, index: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(to)?;
+        let mut command = self.borrowing(index);
         command
             .arg("--work-tree")
-            .arg(&linux)
+            .arg(to)
             .args(["read-tree", "--reset", "-u", tree]);
-        output(&mut command).context("cannot check the kernel's tree out")?;
-        Ok(linux)
+        output(&mut command).context("cannot check the tree out")?;
+        Ok(())
     }
 
     /// git on the developer's tree, to read.

@@ -13,6 +13,8 @@ mod rate;
 mod run;
 mod specs;
 
+pub use specs::read_one;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -68,7 +70,7 @@ fn require_notblk(guest: &guest::GuestArgs) -> Result<()> {
 }
 
 /// Mount options of a spec: its own, and more.
-fn options(spec: &Spec, more: &[String]) -> String {
+pub fn options(spec: &Spec, more: &[String]) -> String {
     let all: Vec<&str> = spec
         .options
         .iter()

@@ -154,14 +154,15 @@ fn manner(spec: &RaceSpec) -> Manner {
 
 /// The row's mount options.
 fn options(spec: &RaceSpec) -> String {
-    match spec.drain {
-        Some(drain) => format!(
-            "drain={},fallback_delay_ms={}",
-            if drain { "on" } else { "off" },
-            spec.delay_ms
-        ),
-        None => String::new(),
+    let mut options = Vec::new();
+    if let Some(drain) = spec.drain {
+        options.push(format!("drain={}", if drain { "on" } else { "off" }));
     }
+    // A driver without the option is never asked for a delay.
+    if spec.delay_ms > 0 {
+        options.push(format!("fallback_delay_ms={}", spec.delay_ms));
+    }
+    options.join(",")
 }
 
 /// What the iterations gave.
