@@ -103,21 +103,27 @@ fn fault(file: &File, holes: &[Range<u64>], zeroes: &File) -> Result<()> {
 mod unit {
     use super::*;
 
+    /// Where ranges begin and end.
+    type Pairs = [(u64, u64)];
+
     #[test]
     fn what_is_left_of_ranges() {
-        let all = [0..10, 20..30, 40..50];
-        let cases: [(&[Range<u64>], &[Range<u64>]); 5] = [
-            (&[], &[0..10, 20..30, 40..50]),
-            (&[0..50], &[]),
-            (&[5..25], &[0..5, 25..30, 40..50]),
+        let ranges = |pairs: &Pairs| -> Vec<Range<u64>> {
+            pairs.iter().map(|&(start, end)| start..end).collect()
+        };
+        let all = ranges(&[(0, 10), (20, 30), (40, 50)]);
+        let cases: [(&Pairs, &Pairs); 5] = [
+            (&[], &[(0, 10), (20, 30), (40, 50)]),
+            (&[(0, 50)], &[]),
+            (&[(5, 25)], &[(0, 5), (25, 30), (40, 50)]),
             (
-                &[2..4, 6..8, 45..46],
-                &[0..2, 4..6, 8..10, 20..30, 40..45, 46..50],
+                &[(2, 4), (6, 8), (45, 46)],
+                &[(0, 2), (4, 6), (8, 10), (20, 30), (40, 45), (46, 50)],
             ),
-            (&[10..20, 30..40], &[0..10, 20..30, 40..50]),
+            (&[(10, 20), (30, 40)], &[(0, 10), (20, 30), (40, 50)]),
         ];
         for (others, left) in cases {
-            assert_eq!(without(&all, others), left);
+            assert_eq!(without(&all, &ranges(others)), ranges(left));
         }
     }
 }
