@@ -53,7 +53,7 @@ pub(super) fn hang(bench: &Bench) -> Result<()> {
 pub(super) fn panic(bench: &Bench) -> Result<()> {
     let (mut runner, qemus) = start(bench, "panic", BEGUN)?;
     runner.ends_with(Code::SPLAT)?;
-    said(&runner, "sysrq triggered crash")?;
+    said(&runner, "sysrq_handle_crash")?;
     gone(&qemus)
 }
 
