@@ -53,7 +53,7 @@ pub(super) fn hang(bench: &Bench) -> Result<()> {
 pub(super) fn panic(bench: &Bench) -> Result<()> {
     let (mut runner, qemus) = start(bench, "panic", BEGUN)?;
     runner.ends_with(Code::SPLAT)?;
-    said(&runner, "sysrq triggered crash")?;
+    said(&runner, "the guest ended before its job was done")?;
     gone(&qemus)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn dies(bench: &Bench) -> Result<()> {
         kill_process(qemu, Signal::KILL)?;
     }
     runner.ends_with(Code::HOST)?;
-    said(&runner, "error: ")?;
+    said(&runner, "the guest ended before its job was done")?;
     gone(&qemus)
 }
 
