@@ -90,10 +90,12 @@ fn reason(judged: &Judged) -> String {
 /// One judgement.
 #[must_use]
 pub fn judged(judged: &Judged) -> String {
+    let what = match judged.point.to_string() {
+        point if point.is_empty() => "this commit".to_owned(),
+        point => format!("{} {point}", part(judged.part)),
+    };
     format!(
-        "{} {}: {} ({}) in {}",
-        part(judged.part),
-        judged.point,
+        "{what}: {} ({}) in {}",
         verdict(judged),
         reason(judged),
         duration(judged.seconds)

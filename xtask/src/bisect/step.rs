@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use notblk_bisect::engine::judge_one;
 use notblk_bisect::report::Verdict;
-use notblk_bisect::{text, Ask, Axis, Batch, Built, Choice, Entry, Point, World};
+use notblk_bisect::{Ask, Axis, Batch, Built, Choice, Entry, Point, World};
 use notblk_protocol::Driver;
 
 use super::bench::Bench;
@@ -95,9 +95,7 @@ fn judge(ctx: &Ctx, args: &Args) -> Result<Verdict> {
         kernel,
         module,
     };
-    let judged = judge_one(&mut world, args.runs)?;
-    ctx.ui.note(&text::judged(&judged));
-    Ok(judged.verdict)
+    Ok(judge_one(&mut world, args.runs)?.verdict)
 }
 
 /// What lies here.
