@@ -23,7 +23,8 @@ pub trait Runner {
     ///
     /// A stage that cannot reach its stop because the actor waits for another one that is held ends as [`Stop::Blocked`], and
     /// is the last one of the run: the runner then lets everybody go, waits for all of them, and looks at the checks all the
-    /// same. The verdict is then [`Verdict::Infeasible`], or [`Verdict::Failed`] where a check fails.
+    /// same. The verdict is then [`Verdict::Infeasible`], or [`Verdict::Failed`] where a check fails (though not with the options
+    /// that are meant to fail, with which that is luck).
     ///
     /// The same choices must give the same run; [`crate::explore()`] says so where they do not.
     fn run(&mut self, choices: &[ActorId]) -> Run;

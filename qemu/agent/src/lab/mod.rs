@@ -65,6 +65,13 @@ pub fn run(guest: &Guest, specs: &[LabSpec]) -> Result<()> {
     Ok(())
 }
 
+/// Whether the mount has the options with which the spec says that it fails.
+fn is_meant_to_fail(lab: &LabSpec) -> bool {
+    let has = |wanted: &String| lab.options.split(',').any(|option| option == wanted);
+    let fails_with = &lab.spec.fails_with;
+    !fails_with.is_empty() && fails_with.iter().all(has)
+}
+
 /// One spec on a filesystem of its own; and why nothing more can be run, where an actor hangs in it.
 fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, Option<String>)> {
     let spec = &lab.spec;
@@ -79,7 +86,8 @@ fn one(guest: &Guest, lab: &LabSpec) -> Result<(LabReport, Option<String>)> {
     let mounted = Mounted::new(guest.driver, DISK, MNT, &lab.options)?;
     let (outcome, millis, dead) = {
         let held = !matches!(lab.work, LabWork::Rate { .. });
-        let mut stage = Lab::new(spec, DISK, Path::new(MNT), held)?;
+        let mut stage =
+            Lab::new(spec, DISK, Path::new(MNT), held)?.mean_to_fail(is_meant_to_fail(lab));
         sabotage(guest, lab, &mut stage);
         let mut clock = Clock(Instant::now(), Duration::ZERO);
         let outcome = work(guest, lab, &mut stage, &mut clock)?;
@@ -193,7 +201,7 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
                 guest.host.progress(summary.runs, 0)?;
                 small.push(shrink(
                     guest,
-                    &lab.spec,
+                    lab,
                     &failing.schedule,
                     &failing.failures,
                     &mut known,
@@ -247,13 +255,7 @@ fn work(guest: &Guest, lab: &LabSpec, stage: &mut Lab, clock: &mut Clock) -> Res
                 Verdict::Failed(ref failures) if !stage.is_dead() => {
                     // All of it, to the end, as it went.
                     let found = Schedule::of(&lab.spec, &run);
-                    Some(shrink(
-                        guest,
-                        &lab.spec,
-                        &found,
-                        failures,
-                        &mut Known::new(),
-                    )?)
+                    Some(shrink(guest, lab, &found, failures, &mut Known::new())?)
                 }
                 _ => None,
             };
@@ -297,11 +299,13 @@ type Known = std::collections::HashMap<(String, String), Vec<String>>;
 /// that is stricter than before, because an actor has gone, proves nothing.
 fn shrink(
     guest: &Guest,
-    spec: &Spec,
+    lab: &LabSpec,
     schedule: &Schedule,
     failures: &[Failure],
     known: &mut Known,
 ) -> Result<Small> {
+    let spec = &lab.spec;
+    let meant = is_meant_to_fail(lab);
     let kinds = |spec: &Spec, failures: &[Failure]| -> Vec<String> {
         failures
             .iter()
@@ -326,9 +330,9 @@ fn shrink(
         let tried = std::fs::create_dir(&place)
             .map_err(anyhow::Error::from)
             .and_then(|()| Lab::new(spec, DISK, &place, true))
-            .and_then(|mut lab| {
+            .and_then(|small| {
                 let choices = schedule.choices(spec)?;
-                let run = lab.run(&choices);
+                let run = small.mean_to_fail(meant).run(&choices);
                 Ok(match &run.verdict {
                     Verdict::Failed(failures) if schedule.differs(spec, &run).is_none() => {
                         kinds(spec, failures)
