@@ -25,10 +25,13 @@ impl Quiet {
 
     /// Whether nobody but the caller runs, and the disk has nothing to do.
     pub fn is_quiet(&self) -> Result<bool> {
-        Ok(running(&text(&self.load)?) == Some(1)
-            && text(&self.disk)?
-                .split_whitespace()
-                .all(|count| count == "0"))
+        Ok(running(&text(&self.load)?) == Some(1) && self.is_disk_idle()?)
+    }
+
+    /// Whether the disk has nothing to do.
+    pub fn is_disk_idle(&self) -> Result<bool> {
+        let inflight = text(&self.disk)?;
+        Ok(inflight.split_whitespace().all(|count| count == "0"))
     }
 }
 

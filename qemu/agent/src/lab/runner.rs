@@ -25,6 +25,8 @@ const BLOCKED: Duration = Duration::from_millis(2);
 const STILL: Duration = Duration::from_millis(150);
 /// Somebody else may have something to do for ever (a kernel that looks for its leaks): after so long that does not count.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// And a disk that still has something to do is slow (the host may have others who write), but not for so long.
+const SLOW_DISK: Duration = Duration::from_secs(8);
 /// How often the state is read while nothing happens.
 const TICK: Duration = Duration::from_micros(200);
 /// How long it is read again and again before anybody sleeps: a stage is short.
@@ -320,7 +322,10 @@ impl Lab {
             match still {
                 Some((seen, since)) if !moves && seen == look => {
                     let rests = since.elapsed();
-                    if rests > PATIENCE || (rests > BLOCKED && self.quiet.is_quiet()?) {
+                    if rests > SLOW_DISK
+                        || (rests > PATIENCE && self.quiet.is_disk_idle()?)
+                        || (rests > BLOCKED && self.quiet.is_quiet()?)
+                    {
                         let (waits_in, is_lock) = task::waits_in(whose);
                         if is_lock || rests > STILL {
                             let holder = self.holders(&state, actor);
