@@ -5,7 +5,7 @@ use super::actor::{Files, Player};
 use super::checks::{Judge, Left};
 use super::files::Pool;
 use super::holds::{Holds, State};
-use super::quiet::Quiet;
+use super::quiet::{self, Quiet};
 use super::task::{self, Look, Whose};
 use anyhow::{bail, Context, Result};
 use notblk_race::run::{ActorId, Failure, Run, Runner, Stop, Taken, Turns, Verdict, What};
@@ -327,7 +327,7 @@ impl Lab {
                         || (rests > BLOCKED && self.quiet.is_quiet()?)
                     {
                         let (waits_in, is_lock) = task::waits_in(whose);
-                        if is_lock || rests > STILL {
+                        if (is_lock || rests > STILL) && self.rests_for_sure(whose, look, rests)? {
                             let holder = self.holders(&state, actor);
                             return Ok(Stop::Blocked { waits_in, holder });
                         }
@@ -343,6 +343,20 @@ impl Lab {
             }
             std::thread::sleep(TICK);
         }
+    }
+
+    /// Whether somebody whose last look was this one still sleeps when every processor has had its turn, twice: what one has done
+    /// may be for another to go on with.
+    fn rests_for_sure(&self, whose: Whose, look: Look, rests: Duration) -> Result<bool> {
+        for _ in 0..2 {
+            quiet::visit_processors()?;
+            let state = self.holds()?.state()?;
+            let is_disk_done = rests > SLOW_DISK || self.quiet.is_disk_idle()?;
+            if task::look(whose) != look || state.inflight > 0 || !is_disk_done {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn whose(&self, index: usize, player: &Player) -> Whose {

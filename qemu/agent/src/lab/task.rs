@@ -47,12 +47,9 @@ pub fn look(whose: Whose) -> Look {
 
 /// Functions in which a task waits for what another one has, the most telling first. Those that wait for a semaphore or a mutex
 /// are the scheduler's, and stand in no stack: it begins with who wants the lock.
-const WAITS: [&str; 4] = [
-    "inode_dio_wait",
-    "folio_wait_writeback",
-    "folio_wait_bit_common",
-    "__folio_lock",
-];
+const WAITS: [&str; 3] = ["inode_dio_wait", "folio_wait_bit_common", "__folio_lock"];
+/// Waiting for a write to the disk, by functions of the list above; but nobody who is held has that.
+const WRITEBACK: &str = "folio_wait_writeback";
 /// Functions that only go on to another one: the stack's first that is not among them is who waits.
 const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
 
@@ -71,6 +68,9 @@ fn said_of(stacks: &[String]) -> (String, bool) {
             .iter()
             .any(|stack| functions(stack).any(|at| at == name))
     };
+    if is_in(WRITEBACK) {
+        return (WRITEBACK.to_owned(), false);
+    }
     if let Some(name) = WAITS.iter().find(|name| is_in(name)) {
         return ((*name).to_owned(), true);
     }
