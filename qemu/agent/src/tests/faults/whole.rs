@@ -28,10 +28,38 @@ pub fn cases() -> Vec<Entry> {
 /// The function of the kernel that calls a module's own first function.
 const INIT: &str = "do_one_initcall";
 
+/// Which of its tests KUnit runs when a module is loaded; by itself all.
+const KUNIT_FILTER: &str = "/sys/module/kunit/parameters/filter_glob";
+
+/// Keeps KUnit from running the module's tests each time it is loaded, where there is KUnit.
+struct WithoutKunit;
+
+impl WithoutKunit {
+    fn new() -> Result<WithoutKunit> {
+        Self::filter("none.none").context("KUnit's filter")?;
+        Ok(WithoutKunit)
+    }
+
+    fn filter(glob: &str) -> io::Result<()> {
+        match fs::write(KUNIT_FILTER, glob) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for WithoutKunit {
+    fn drop(&mut self) {
+        // That it could be written once has been seen.
+        let _ = Self::filter("*");
+    }
+}
+
 /// The module's first function: what it has registered by then goes away again. (To load a module takes thousands of pages
 /// before that.)
 fn insert(env: &Env, kind: Kind) -> Result<()> {
     env.only(Driver::Notblk)?;
+    let _without_kunit = WithoutKunit::new()?;
     let case = Case {
         before: &|| match modules::is_loaded("notblk") {
             true => modules::remove("notblk"),
