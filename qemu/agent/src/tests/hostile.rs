@@ -79,8 +79,16 @@ fn seeds(env: &Env, mode: Mode) -> Result<()> {
         }
     }
     env.note(format!(
-        "{} refused, {} damaged, {} harmless; the slowest, {:?}, took {} ms",
-        report.refused, report.damaged, report.harmless, report.slowest.1, report.slowest.0
+        "{} refused, {} damaged, {} harmless; the slowest{} took {} ms",
+        report.refused,
+        report.damaged,
+        report.harmless,
+        report
+            .slowest
+            .1
+            .map(|seed| format!(", {seed},"))
+            .unwrap_or_default(),
+        report.slowest.0
     ));
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Or nothing was tried.
