@@ -197,7 +197,8 @@ impl super_block::Operations for Notblk {
         })?;
         let quota_files = quota::hidden_files(&raw);
         check_project_quota(sb.id(), raw.feature_ro_compat.get(), &options)?;
-        check_named_quotas(sb.id(), quota_files.is_some(), &mut options, None)?;
+        check_named_quotas(sb.id(), quota_files.is_some(), &options, None)?;
+        keep_named_quotas(quota_files.is_some(), &mut options);
         let hash = HashInfo::parse(&raw).ok_or_else(|| {
             pr_err!(
                 "({}): cannot mount: unknown default hash function {}\n",
@@ -331,7 +332,7 @@ impl super_block::Operations for Notblk {
         check_named_quotas(
             sb.id(),
             data.quota_files.is_some(),
-            &mut options.clone(),
+            options,
             Some((&before, sb.quota_loaded())),
         )?;
         if options.limits.refuses_quotas() && sb.quota_loaded() {
@@ -367,8 +368,7 @@ impl super_block::Operations for Notblk {
     fn set_options(sb: &SuperBlock, options: &Options) {
         let data = sb.data();
         let mut options = options.clone();
-        // Checked by now, or what was there before.
-        let _ = check_named_quotas(sb.id(), data.quota_files.is_some(), &mut options, None);
+        keep_named_quotas(data.quota_files.is_some(), &mut options);
         if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
             options.discard = false;
         }
@@ -572,29 +572,35 @@ fn check_project_quota(id: super_block::Id, ro_compat: u32, options: &Options) -
     Ok(())
 }
 
-/// Checks the names of quota files, `before` being those of the mount and whether quotas are on; and puts the options into the form
-/// that a mount keeps.
+/// Checks the names of quota files, `before` being those of the mount and whether quotas are on. Beside hidden files they have no
+/// meaning.
 fn check_named_quotas(
     id: super_block::Id,
     has_hidden_files: bool,
-    options: &mut Options,
+    options: &Options,
     before: Option<(&jquota::Named, bool)>,
 ) -> Result {
     if has_hidden_files {
-        options.named_quotas = jquota::Named::default();
         return Ok(());
     }
     let plain = options.limits.wants_quotas();
     options.named_quotas.check(plain, before).map_err(|why| {
         pr_err!("({id}): {why}\n");
         EINVAL
-    })?;
+    })
+}
+
+/// Puts options that have been checked into the form that a mount keeps.
+fn keep_named_quotas(has_hidden_files: bool, options: &mut Options) {
+    if has_hidden_files {
+        options.named_quotas = jquota::Named::default();
+        return;
+    }
     for kind in Kind::ALL {
         if options.named_quotas.has(kind) {
             options.limits.drop_quota(kind);
         }
     }
-    Ok(())
 }
 
 /// The superblock's buffer, and where it begins in it.

@@ -871,6 +871,7 @@ bool notblk_project_dqblk(struct super_block *sb, u32 project, struct mem_dqblk 
 	dqput(dquot);
 	return true;
 }
+
 int notblk_dquot_quota_on_mount(struct super_block *sb, const char *name, int format, int type)
 {
 	/* Only looks the name up. */

@@ -16,8 +16,8 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Sets them and the project, of a regular file or a directory. VFS has seen to it that the caller owns the file, and may set what needs
-    /// a capability. C: `fileattr_set`.
+    /// Sets them and the project, of a regular file or a directory. VFS has seen to it that the caller owns the file, and may set
+    /// what needs a capability. C: `fileattr_set`.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@
 //!
 //! C: `include/linux/quotaops.h`, `fs/quota/dquot.c`; `fs/ext4/super.c` for the use.
 //!
-//! The library keeps, by user, group and project ([`super::project`]), how many blocks and inodes are in use, and refuses what goes over a limit. The
-//! filesystem says when something is taken or given back ([`Inode::quota_charge`], [`Inode::quota_release`], which change
+//! The library keeps, by user, group and project ([`super::project`]), how many blocks and inodes are in use, and refuses what goes
+//! over a limit. The filesystem says when something is taken or given back ([`Inode::quota_charge`], [`Inode::quota_release`], which change
 //! `i_blocks` too, and [`New::quota_charge_inode`]), and reads and writes the files that the library keeps it in. Without
 //! `CONFIG_QUOTA` all of it is `i_blocks`.
 //!
