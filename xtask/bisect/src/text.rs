@@ -210,21 +210,7 @@ fn only(report: &Report) -> Axis {
 pub fn table(report: &Report) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(report.judged.iter().map(|judged| cells(report, judged)));
-    let mut widths = [0; HEAD.len()];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for line in &lines {
-        let mut padded = String::new();
-        for (cell, width) in line.iter().zip(widths) {
-            let _ = write!(padded, "{cell:<width$}  ");
-        }
-        text += padded.trim_end();
-        text.push('\n');
-    }
+    let mut text = notblk_columns::render(&lines, |_| false);
     text.push('\n');
     for line in verdict_lines(report) {
         let _ = writeln!(text, "{line}");

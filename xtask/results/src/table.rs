@@ -66,25 +66,11 @@ impl Grid {
     }
 
     fn render(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                match self.right.contains(&column) {
-                    true => line.push_str(&format!("{cell:>width$}  ")),
-                    false => line.push_str(&format!("{cell:<width$}  ")),
-                }
-            }
-            text.push_str(&shorten(line.trim_end(), WIDTH));
-            text.push('\n');
-        }
-        text
+        let lines = notblk_columns::render(&self.rows, |column| self.right.contains(&column));
+        lines
+            .lines()
+            .map(|line| shorten(line, WIDTH) + "\n")
+            .collect()
     }
 }
 

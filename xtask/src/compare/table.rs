@@ -57,22 +57,7 @@ fn kinds(kinds: &[CompareKind]) -> String {
             errors.join(", "),
         ]);
     }
-    let mut widths = [0; 5];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for [name, done, succeeded, idle, errors] in &lines {
-        let line = format!(
-            "{name:<0$}  {done:>1$}  {succeeded:>2$}  {idle:>3$}  {errors}",
-            widths[0], widths[1], widths[2], widths[3]
-        );
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    notblk_columns::render(&lines, |column| (1..=3).contains(&column))
 }
 
 fn difference(found: &CompareDifference, replay: &str) -> String {

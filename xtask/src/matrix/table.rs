@@ -186,21 +186,9 @@ impl Shown {
     /// For a terminal.
     pub fn text(&self) -> String {
         let heads: Vec<String> = self.head.iter().map(|(head, _)| (*head).into()).collect();
-        let all = || std::iter::once(&heads).chain(&self.lines);
-        let width = |column: usize| all().map(|line| line[column].chars().count()).max();
-        let widths: Vec<usize> = (0..heads.len()).filter_map(width).collect();
-        let mut text = String::new();
-        for line in all() {
-            let mut padded = String::new();
-            for ((cell, width), (_, left)) in line.iter().zip(&widths).zip(&self.head) {
-                match left {
-                    true => padded.push_str(&format!("{cell:<width$}  ")),
-                    false => padded.push_str(&format!("{cell:>width$}  ")),
-                }
-            }
-            text.push_str(padded.trim_end());
-            text.push('\n');
-        }
+        let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(&self.lines).collect();
+        let is_right = |column: usize| self.head.get(column).is_some_and(|(_, left)| !left);
+        let mut text = notblk_columns::render(&all, is_right);
         if !self.notes.is_empty() {
             text.push('\n');
         }

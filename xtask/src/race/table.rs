@@ -27,25 +27,7 @@ const WORDS: usize = 4;
 pub fn render(rows: &[RaceRow]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(rows.iter().map(cells));
-    let mut widths = [0; HEAD.len()];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for line in &lines {
-        let mut padded = String::new();
-        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-            match column < WORDS {
-                true => padded.push_str(&format!("{cell:<width$}  ")),
-                false => padded.push_str(&format!("{cell:>width$}  ")),
-            }
-        }
-        text.push_str(padded.trim_end());
-        text.push('\n');
-    }
-    text
+    notblk_columns::render(&lines, |column| column >= WORDS)
 }
 
 fn cells(row: &RaceRow) -> [String; HEAD.len()] {

@@ -13,13 +13,14 @@ use crate::process::{self, Manner};
 use super::report::Report;
 
 /// The packages. (`notblk-format` has its tests in `notblk-host-tests`, which may use e2fsprogs and the standard library.)
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "notblk-host-tests",
     "notblk-hostile",
     "notblk-protocol",
     "notblk-race",
     "notblk-results",
     "notblk-bisect",
+    "notblk-columns",
     "notblk-agent",
     "xtask",
 ];
