@@ -48,10 +48,20 @@ pub fn written_by(of: Of<'_>, actor: usize, step: usize, len: u64) -> Vec<u8> {
     data
 }
 
+/// How much of a sector is of one writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grain {
+    /// All of it: whoever wrote and whoever read did so one after the other.
+    Sector,
+    /// Each byte by itself. Who reads the page cache while somebody else copies into the same page may see the copy half done, in
+    /// the middle of a word even: no lock is held for both, in ext2, ext4 and here.
+    Byte,
+}
+
 /// Looks at each sector of `data`, which lies in the file at `pos` (a multiple of 512). One line for each run of sectors that are
 /// from none of the sources, with what is there in their place.
 #[must_use]
-pub fn check(of: Of<'_>, pos: u64, data: &[u8], from: &[Source]) -> Vec<String> {
+pub fn check(of: Of<'_>, pos: u64, data: &[u8], from: &[Source], grain: Grain) -> Vec<String> {
     let wrong = data
         .chunks(stamp::SECTOR)
         .zip(pos / SECTOR..)
@@ -59,7 +69,8 @@ pub fn check(of: Of<'_>, pos: u64, data: &[u8], from: &[Source]) -> Vec<String> 
             let sector = stamp::read(bytes);
             let right = from
                 .iter()
-                .any(|source| is_from(of, index, &sector, source));
+                .any(|source| is_from(of, index, &sector, source))
+                || (grain == Grain::Byte && is_mixed_from(of, index, bytes, from));
             (!right).then(|| (index, describe(of, index, &sector)))
         });
     let mut runs: Vec<(Range<u64>, String)> = Vec::new();
@@ -156,6 +167,45 @@ fn is_in_place(of: Of<'_>, index: u64, stamp: &Stamp) -> bool {
         && (io.flags.append || io.offset / SECTOR + u64::from(stamp.sequence) == index)
 }
 
+/// Whether each byte of the file's sector `index` is as one of the sources would have it.
+fn is_mixed_from(of: Of<'_>, index: u64, bytes: &[u8], from: &[Source]) -> bool {
+    let whole: Vec<Vec<u8>> = from
+        .iter()
+        .flat_map(|source| sectors_from(of, index, source))
+        .collect();
+    bytes
+        .iter()
+        .enumerate()
+        .all(|(at, byte)| whole.iter().any(|sector| sector.get(at) == Some(byte)))
+}
+
+/// Everything that the source may have put into the file's sector `index`.
+fn sectors_from(of: Of<'_>, index: u64, source: &Source) -> Vec<Vec<u8>> {
+    let start = index.saturating_mul(SECTOR);
+    let (actor, step) = match source {
+        Source::Zero => return vec![vec![0; stamp::SECTOR]],
+        Source::Initial => return vec![initial(of, start..start.saturating_add(SECTOR))],
+        Source::Actor { actor, step } => (of.spec.actor(actor), step),
+    };
+    let Some((id, actor)) = actor.and_then(|id| Some((id.0, of.spec.actors.get(id.0)?))) else {
+        return Vec::new();
+    };
+    let mut sectors = Vec::new();
+    for (number, done) in actor.steps.iter().enumerate() {
+        let Op::Write(io) = &done.op else { continue };
+        if step.is_some_and(|step| step != number) {
+            continue;
+        }
+        let all = written_by(of, id, number, io.len);
+        let its = all.chunks_exact(stamp::SECTOR).zip(0..);
+        sectors.extend(
+            its.filter(|(_, sequence)| io.flags.append || io.offset / SECTOR + sequence == index)
+                .map(|(sector, _)| sector.to_vec()),
+        );
+    }
+    sectors
+}
+
 /// What is there, in words.
 fn describe(of: Of<'_>, index: u64, sector: &Sector) -> String {
     match sector {
@@ -214,20 +264,33 @@ mod tests {
             order: 3,
         };
         let b = written_by(of, 1, 0, 2048);
-        assert!(check(of, 0, &b, &[actor("B")]).is_empty());
-        assert!(check(of, 1024, &b[1024..], &[actor("A"), actor("B")]).is_empty());
+        assert!(check(of, 0, &b, &[actor("B")], Grain::Sector).is_empty());
+        assert!(check(
+            of,
+            1024,
+            &b[1024..],
+            &[actor("A"), actor("B")],
+            Grain::Sector
+        )
+        .is_empty());
         assert_eq!(
-            check(of, 1024, &b[1024..], &[actor("A"), Source::Initial]),
+            check(
+                of,
+                1024,
+                &b[1024..],
+                &[actor("A"), Source::Initial],
+                Grain::Sector
+            ),
             ["bytes 1024..2048: the write of B, in place of A or initial"]
         );
         // The right data, one sector further on.
         assert_eq!(
-            check(of, 512, &b[..512], &[actor("B")]),
+            check(of, 512, &b[..512], &[actor("B")], Grain::Sector),
             ["bytes 512..1024: the write of B from another place, in place of B"]
         );
         let old = written_by(Of { order: 2, ..of }, 1, 0, 2048);
         assert_eq!(
-            check(of, 0, &old, &[actor("B")]),
+            check(of, 0, &old, &[actor("B")], Grain::Sector),
             ["bytes 0..2048: the write of B of another order or file (stale blocks), in place of B"]
         );
     }
@@ -241,15 +304,40 @@ mod tests {
             order: 3,
         };
         let data = initial(of, 0..2048);
-        assert!(check(of, 0, &data, &[Source::Initial]).is_empty());
+        assert!(check(of, 0, &data, &[Source::Initial], Grain::Sector).is_empty());
         assert!(data[..1024].iter().all(|&byte| byte == 0));
         assert_eq!(
-            check(of, 0, &data, &[Source::Zero]),
+            check(of, 0, &data, &[Source::Zero], Grain::Sector),
             ["bytes 1024..2048: the initial data, in place of zero"]
         );
         assert_eq!(
-            check(of, 1024, &[0; 1024], &[Source::Initial]),
+            check(of, 1024, &[0; 1024], &[Source::Initial], Grain::Sector),
             ["bytes 1024..2048: zeroes, in place of initial"]
         );
+    }
+
+    #[test]
+    fn who_reads_while_another_writes_may_see_each_byte_old_or_new() {
+        let spec = crate::parse(SPEC).unwrap();
+        let of = Of {
+            spec: &spec,
+            file: 0,
+            order: 3,
+        };
+        let wanted = [Source::Initial, actor("B")];
+        let b = written_by(of, 1, 0, 2048);
+        let mut data = initial(of, 0..2048);
+        // In the middle of a record, in the hole and in the block that was written.
+        for at in [5..700, 1024 + 9..1024 + 10, 2000..2048] {
+            data[at.clone()].copy_from_slice(&b[at]);
+        }
+        assert!(check(of, 0, &data, &wanted, Grain::Byte).is_empty());
+        assert!(!check(of, 0, &data, &wanted, Grain::Sector).is_empty());
+        assert!(!check(of, 0, &data, &[Source::Initial], Grain::Byte).is_empty());
+        // What an earlier order left is neither's, and nor is what belongs elsewhere.
+        let old = written_by(Of { order: 2, ..of }, 1, 0, 2048);
+        data[512..1024].copy_from_slice(&old[512..1024]);
+        assert_eq!(check(of, 0, &data, &wanted, Grain::Byte).len(), 1);
+        assert_eq!(check(of, 512, &b[..512], &wanted, Grain::Byte).len(), 1);
     }
 }

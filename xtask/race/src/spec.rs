@@ -293,7 +293,7 @@ impl std::fmt::Display for Errno {
 }
 
 /// What must be true at the end. Always true must be, without being asked for: each step ended as expected, the kernel logged no
-/// splat, no sector is torn, and e2fsck finds nothing.
+/// splat, no sector is torn (in what is read while others run: but between the sources), and e2fsck finds nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {

@@ -11,7 +11,7 @@ mod driver;
 use std::fs;
 use std::path::Path;
 
-use notblk_race::content::{self, Of};
+use notblk_race::content::{self, Grain, Of};
 use notblk_race::run::{Taken, Turns, What};
 use notblk_race::spec::{Check, Op};
 use notblk_race::{
@@ -164,8 +164,14 @@ fn look(
             let cached = driver.cached(file, range.start..end);
             driver.write_back_all(file);
             let on_disk = driver.on_disk(file, range.start..end);
-            let mut wrong = content::check(of(file), range.start, &cached, from);
-            wrong.extend(content::check(of(file), range.start, &on_disk, from));
+            let mut wrong = content::check(of(file), range.start, &cached, from, Grain::Sector);
+            wrong.extend(content::check(
+                of(file),
+                range.start,
+                &on_disk,
+                from,
+                Grain::Sector,
+            ));
             wrong
         }
         Check::Coherent { file } => {
@@ -189,7 +195,13 @@ fn look(
             let Some(got) = driver.got(id.0, io, range) else {
                 return Vec::new();
             };
-            content::check(of(place(&step.file)), range.start, &got, from)
+            content::check(
+                of(place(&step.file)),
+                range.start,
+                &got,
+                from,
+                Grain::Sector,
+            )
         }
         Check::NeverWaits { actor } => (blocked == spec.actor(actor))
             .then(|| "it waits".to_owned())

@@ -4,9 +4,9 @@
 use super::actor::{Ended, Files};
 use crate::buf::Buffer;
 use anyhow::{Context, Result};
-use notblk_race::content::{self, Of};
+use notblk_race::content::{self, Grain, Of};
 use notblk_race::run::{ActorId, Failure, What};
-use notblk_race::spec::{Check, Errno, Op, Spec};
+use notblk_race::spec::{Actor, Check, Errno, Op, Spec, Step, Way};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -36,6 +36,8 @@ pub struct Left<'a> {
     pub ended: &'a [Vec<Ended>],
     /// Who was blocked when everybody was let go.
     pub blocked: Option<ActorId>,
+    /// Whether actors ran at the same time, at the end at least.
+    pub at_once: bool,
 }
 
 impl Judge {
@@ -125,6 +127,24 @@ impl Left<'_> {
         }
     }
 
+    /// How much of a sector one writer must have, in what somebody has read.
+    fn grain_read(&self) -> Grain {
+        match self.at_once {
+            true => Grain::Byte,
+            false => Grain::Sector,
+        }
+    }
+
+    /// The same in what is left at the end. Writes take the inode's lock, all but stores to a mapping.
+    fn grain_left(&self) -> Grain {
+        let is_store = |step: &Step| matches!(&step.op, Op::Write(io) if io.way == Way::Mmap);
+        let has_stores = |actor: &Actor| actor.steps.iter().any(is_store);
+        match self.at_once && self.spec.actors.iter().any(has_stores) {
+            true => Grain::Byte,
+            false => Grain::Sector,
+        }
+    }
+
     fn judge(&self, file: &str) -> Result<&Judge> {
         self.judges.get(file).context("a check of no file")
     }
@@ -166,7 +186,7 @@ impl Left<'_> {
         let end = range.end.min(data.len() as u64);
         let start = range.start.min(end);
         let data = &data[start as usize..end as usize];
-        for text in content::check(self.of(file)?, start, data, from) {
+        for text in content::check(self.of(file)?, start, data, from, self.grain_left()) {
             failures.push(Failure {
                 what: What::Check(number),
                 text: format!("{way}: {text}"),
@@ -293,7 +313,13 @@ impl Left<'_> {
                 let piece = data
                     .get((start - io.offset) as usize..(end.max(start) - io.offset) as usize)
                     .unwrap_or_default();
-                for text in content::check(self.of(&step_of.file)?, start, piece, from) {
+                for text in content::check(
+                    self.of(&step_of.file)?,
+                    start,
+                    piece,
+                    from,
+                    self.grain_read(),
+                ) {
                     fail(text);
                 }
             }

@@ -121,7 +121,7 @@ impl Lab {
         for player in &self.players {
             player.go()?;
         }
-        let failures = self.judge(order, &judges, &files, None)?;
+        let failures = self.judge(order, &judges, &files, (None, true))?;
         Ok(match failures.is_empty() {
             true => Verdict::Passed,
             false => Verdict::Failed(failures),
@@ -139,13 +139,13 @@ impl Lab {
         self.players.iter().map(Player::opened).collect()
     }
 
-    /// Waits for all ends, and looks at what is left.
+    /// Waits for all ends, and looks at what is left. With who is blocked, and whether actors run at the same time by now.
     fn judge(
         &mut self,
         order: u32,
         judges: &BTreeMap<String, Judge>,
         files: &[Files],
-        blocked: Option<ActorId>,
+        (blocked, at_once): (Option<ActorId>, bool),
     ) -> Result<Vec<Failure>> {
         if let Err(hang) = self.await_all() {
             let text = format!("{hang:#}");
@@ -162,6 +162,7 @@ impl Lab {
             files,
             ended: &ended,
             blocked,
+            at_once,
         };
         left.failures()
     }
@@ -225,7 +226,7 @@ impl Lab {
             self.unrule()?;
         }
         let who = blocked.as_ref().map(|(actor, ..)| *actor);
-        let mut failures = self.judge(order, &judges, &files, who)?;
+        let mut failures = self.judge(order, &judges, &files, (who, blocked.is_some()))?;
         if blocked.is_some() && self.meant_to_fail {
             failures.retain(|failure| !matches!(failure.what, What::Check(_) | What::Step { .. }));
         }

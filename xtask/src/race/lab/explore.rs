@@ -224,15 +224,28 @@ fn judge(asked: &Asked, report: &LabReport, summary: &Summary) -> Vec<String> {
         Want::Failing if summary.failing.is_empty() => {
             problems.push("no order fails, so this spec shows nothing".to_owned());
         }
-        Want::Sound | Want::Anything if !summary.failing.is_empty() => {
-            problems.push(format!("{} orders fail", summary.failing.len()));
-        }
-        _ => {}
+        Want::Sound | Want::Anything => problems.extend(orders_that_fail(&asked.spec, summary)),
+        Want::Failing => {}
     }
     if asked.want == Want::Sound && !summary.complete && summary.unsteady.is_empty() {
         problems.push("not all orders were run: a limit was reached".to_owned());
     }
     problems
+}
+
+/// How many they are, and the first one whole: of a long log often nothing but the end is kept.
+fn orders_that_fail(spec: &Spec, summary: &Summary) -> Option<String> {
+    let first = summary.failing.first()?;
+    let why: Vec<String> = first
+        .failures
+        .iter()
+        .map(|found| failure(spec, found))
+        .collect();
+    let count = match summary.failing.len() {
+        1 => "1 order fails:".to_owned(),
+        many => format!("{many} orders fail, such as"),
+    };
+    Some(format!("{count} {}: {}", first.schedule, why.join("; ")))
 }
 
 /// A verdict in one line.
