@@ -6,7 +6,7 @@ use super::checks::{Judge, Left};
 use super::files::Pool;
 use super::holds::{Holds, State};
 use super::quiet::{self, Quiet};
-use super::task::{self, Look, Whose};
+use super::task::{Look, Watched};
 use anyhow::{bail, Context, Result};
 use notblk_race::run::{ActorId, Failure, Run, Runner, Stop, Taken, Turns, Verdict, What};
 use notblk_race::spec::{Actor, Api, Op, Spec, Step};
@@ -51,6 +51,8 @@ pub struct Lab {
     quiet: Quiet,
     pool: Pool,
     players: Vec<Player>,
+    /// The players' threads, as the kernel has them.
+    watched: Vec<Watched>,
     /// Whether the driver has the rules.
     ruled: bool,
     /// Why nothing more can be run: an actor has not come back.
@@ -68,12 +70,16 @@ impl Lab {
     /// Starts the actors. Not `held`: they can only be let [go at once](Lab::free).
     pub fn new(spec: &Spec, disk: &str, mount: &Path, held: bool) -> Result<Lab> {
         let players = (0..spec.actors.len()).map(|index| Player::start(spec, index));
+        let players = players.collect::<Result<Vec<_>>>()?;
+        let watched = spec.actors.iter().zip(&players);
+        let watched = watched.map(|(actor, player)| Watched::new(player.tid, has_uring(actor)));
         Ok(Lab {
             spec: spec.clone(),
             holds: held.then(|| Holds::of(disk)).transpose()?,
             quiet: Quiet::of(disk)?,
             pool: Pool::new(mount, spec),
-            players: players.collect::<Result<_>>()?,
+            watched: watched.collect::<Result<_>>()?,
+            players,
             ruled: false,
             dead: None,
             when_held: None,
@@ -296,7 +302,7 @@ impl Lab {
     /// may be back before the other. Were the next stage to begin then, it would be luck what happens first.
     fn await_stop(&self, actor: ActorId) -> Result<Stop> {
         let player = self.player(actor)?;
-        let whose = self.whose(actor.0, player);
+        let whose = self.watched(actor.0)?;
         // Since when it has not moved.
         let mut still: Option<(Look, Instant)> = None;
         let begun = Instant::now();
@@ -308,7 +314,7 @@ impl Lab {
             if let Some(rule) = state.of(player.tid).filter(|_| state.inflight == 0) {
                 // Whoever is being woken on another processor is not counted there yet, but does not sleep any more.
                 if !rule.has_bios()
-                    || (task::look(whose).asleep
+                    || (whose.look().asleep
                         && (self.quiet.is_quiet()? || begun.elapsed() > PATIENCE))
                 {
                     return Ok(Stop::At(rule.point));
@@ -318,7 +324,7 @@ impl Lab {
                 std::thread::yield_now();
                 continue;
             }
-            let look = task::look(whose);
+            let look = whose.look();
             let moves = !look.asleep || state.inflight > 0;
             match still {
                 Some((seen, since)) if !moves && seen == look => {
@@ -327,7 +333,7 @@ impl Lab {
                         || (rests > PATIENCE && self.quiet.is_disk_idle()?)
                         || (rests > BLOCKED && self.quiet.is_quiet()?)
                     {
-                        let (waits_in, is_lock) = task::waits_in(whose);
+                        let (waits_in, is_lock) = whose.waits_in();
                         if (is_lock || rests > STILL) && self.rests_for_sure(whose, look, rests)? {
                             let holder = self.holders(&state, actor);
                             return Ok(Stop::Blocked { waits_in, holder });
@@ -348,26 +354,20 @@ impl Lab {
 
     /// Whether somebody whose last look was this one still sleeps when every processor has had its turn, twice: what one has done
     /// may be for another to go on with.
-    fn rests_for_sure(&self, whose: Whose, look: Look, rests: Duration) -> Result<bool> {
+    fn rests_for_sure(&self, whose: &Watched, look: Look, rests: Duration) -> Result<bool> {
         for _ in 0..2 {
             quiet::visit_processors()?;
             let state = self.holds()?.state()?;
             let is_disk_done = rests > SLOW_DISK || self.quiet.is_disk_idle()?;
-            if task::look(whose) != look || state.inflight > 0 || !is_disk_done {
+            if whose.look() != look || state.inflight > 0 || !is_disk_done {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn whose(&self, index: usize, player: &Player) -> Whose {
-        let is_uring =
-            |step: &Step| matches!(&step.op, Op::Read(io) | Op::Write(io) if io.api == Api::Uring);
-        let actor = self.spec.actors.get(index);
-        Whose {
-            tid: player.tid,
-            uring: actor.is_some_and(|actor| actor.steps.iter().any(is_uring)),
-        }
+    fn watched(&self, index: usize) -> Result<&Watched> {
+        self.watched.get(index).context("no such actor")
     }
 
     /// Everybody else who is held, and where.
@@ -397,7 +397,7 @@ impl Lab {
         for (index, (actor, player)) in actors.enumerate() {
             while !player.is_done() {
                 if Instant::now() > until {
-                    let (waits_in, _) = task::waits_in(self.whose(index, player));
+                    let (waits_in, _) = self.watched(index)?.waits_in();
                     bail!(
                         "{} does not come to its end: it is in {waits_in}",
                         actor.name
@@ -408,6 +408,13 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Whether an actor has steps that go by io_uring.
+fn has_uring(actor: &Actor) -> bool {
+    let is_uring =
+        |step: &Step| matches!(&step.op, Op::Read(io) | Op::Write(io) if io.api == Api::Uring);
+    actor.steps.iter().any(is_uring)
 }
 
 impl Runner for Lab {

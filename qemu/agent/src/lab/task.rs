@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernel says of a thread of ours: whether it sleeps, how often it has, and in which function.
 
-use std::fs;
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+/// How long a task's `status` gets at most.
+const LONGEST: usize = 4096;
 
 /// A look at a thread, and at the worker that io_uring runs its requests with, if it has one.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -12,37 +17,93 @@ pub struct Look {
     pub switches: u64,
 }
 
-/// Whose requests are looked at: a thread of this process.
-#[derive(Debug, Clone, Copy)]
-pub struct Whose {
-    /// Its number.
-    pub tid: i32,
+/// A thread of this process whose requests are looked at.
+pub struct Watched {
+    tid: i32,
     /// It has requests by io_uring, so that a worker may be at them.
-    pub uring: bool,
+    uring: bool,
+    /// Its file in /proc, kept open: it is read at every stage, and looking it up takes three times as long as reading it.
+    status: File,
 }
 
-/// Looks at a thread of this process.
-pub fn look(whose: Whose) -> Look {
-    let mut look = Look {
-        asleep: true,
-        switches: 0,
-    };
-    for task in with_workers(whose) {
-        // A thread that is gone sleeps well.
-        let status = read(task, "status");
-        let field = |name: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::trim)
+impl Watched {
+    /// The thread of this number; whether it has requests by io_uring.
+    pub fn new(tid: i32, uring: bool) -> Result<Watched> {
+        let path = format!("/proc/self/task/{tid}/status");
+        let status = File::open(&path).with_context(|| format!("open {path}"))?;
+        Ok(Watched { tid, uring, status })
+    }
+
+    /// Looks at it.
+    pub fn look(&self) -> Look {
+        let mut look = Look {
+            asleep: true,
+            switches: 0,
         };
-        look.asleep &= !field("State").is_some_and(|state| state.starts_with('R'));
-        for name in ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"] {
-            let count = field(name).and_then(|text| text.parse::<u64>().ok());
-            look.switches += count.unwrap_or(0);
+        let mut bytes = [0; LONGEST];
+        // A thread that is gone sleeps well.
+        let length = self.status.read_at(&mut bytes, 0).unwrap_or(0);
+        look.add(bytes.get(..length).unwrap_or_default());
+        for worker in self.workers() {
+            look.add(read(worker, "status").as_bytes());
+        }
+        look
+    }
+
+    /// The function that says best what it waits for, and whether it is sure that another task must give it.
+    pub fn waits_in(&self) -> (String, bool) {
+        let mut stacks = vec![read(self.tid, "stack")];
+        stacks.extend(self.workers().into_iter().map(|task| read(task, "stack")));
+        said_of(&stacks)
+    }
+
+    /// The workers of its io_uring.
+    fn workers(&self) -> Vec<i32> {
+        let mut workers = Vec::new();
+        if !self.uring {
+            return workers;
+        }
+        let name = format!("iou-wrk-{}", self.tid);
+        for entry in fs::read_dir("/proc/self/task")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Some(task) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            if read(task, "comm").trim_end() == name {
+                workers.push(task);
+            }
+        }
+        workers
+    }
+}
+
+impl Look {
+    /// Adds what a task's `status` says.
+    fn add(&mut self, status: &[u8]) {
+        for line in status.split(|&byte| byte == b'\n') {
+            if let Some(state) = line.strip_prefix(b"State:\t") {
+                self.asleep &= !state.starts_with(b"R");
+            }
+            for name in [
+                &b"voluntary_ctxt_switches:\t"[..],
+                b"nonvoluntary_ctxt_switches:\t",
+            ] {
+                let count = line
+                    .strip_prefix(name)
+                    .and_then(|count| str::from_utf8(count).ok());
+                self.switches += count
+                    .and_then(|count| count.parse::<u64>().ok())
+                    .unwrap_or(0);
+            }
         }
     }
-    look
 }
 
 /// Functions in which a task waits for what another one has, the most telling first. Those that wait for a semaphore or a mutex
@@ -52,15 +113,6 @@ const WAITS: [&str; 3] = ["inode_dio_wait", "folio_wait_bit_common", "__folio_lo
 const WRITEBACK: &str = "folio_wait_writeback";
 /// Functions that only go on to another one: the stack's first that is not among them is who waits.
 const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
-
-/// The function that says best what a thread waits for, and whether it is sure that another task must give it.
-pub fn waits_in(whose: Whose) -> (String, bool) {
-    let stacks: Vec<String> = with_workers(whose)
-        .into_iter()
-        .map(|task| read(task, "stack"))
-        .collect();
-    said_of(&stacks)
-}
 
 fn said_of(stacks: &[String]) -> (String, bool) {
     let is_in = |name: &str| {
@@ -128,32 +180,6 @@ fn functions(stack: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.split_whitespace().nth(1)?.split('+').next())
 }
 
-/// The thread, and the workers of its io_uring.
-fn with_workers(whose: Whose) -> Vec<i32> {
-    let worker = format!("iou-wrk-{}", whose.tid);
-    let mut tasks = vec![whose.tid];
-    if !whose.uring {
-        return tasks;
-    }
-    for entry in fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let Some(task) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if read(task, "comm").trim_end() == worker {
-            tasks.push(task);
-        }
-    }
-    tasks
-}
-
 fn read(tid: i32, what: &str) -> String {
     fs::read_to_string(format!("/proc/self/task/{tid}/{what}")).unwrap_or_default()
 }
@@ -161,6 +187,22 @@ fn read(tid: i32, what: &str) -> String {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn switches_are_counted_and_the_state_is_read() {
+        let look = |status: &str| {
+            let mut look = Look {
+                asleep: true,
+                switches: 3,
+            };
+            look.add(status.as_bytes());
+            (look.asleep, look.switches)
+        };
+        let status = "Name:\tA\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t40\nnonvoluntary_ctxt_switches:\t2\n";
+        assert_eq!(look(status), (true, 45));
+        assert_eq!(look(&status.replace("S (sl", "R (ru")), (false, 45));
+        assert_eq!(look(""), (true, 3));
+    }
 
     #[test]
     fn a_stack_is_read_from_the_inside() {
