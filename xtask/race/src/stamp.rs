@@ -152,10 +152,13 @@ fn decode(record: &[u8], piece: u8) -> Option<Stamp> {
     (encode(stamp, piece) == *record).then_some(stamp)
 }
 
-/// FNV-1a.
+/// FNV-1a, but by words of eight bytes: a guest without KVM checks some hundred records in each order.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
+        let hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3);
+        // Products carry to the left alone.
+        hash.rotate_left(29)
     })
 }
 

@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long all actors may take to their ends once nothing is held.
 const END: Duration = Duration::from_secs(15);
 /// An actor that has not moved for so long, while nothing at all runs, and sleeps for a lock, is blocked.
-const BLOCKED: Duration = Duration::from_millis(2);
+const BLOCKED: Duration = Duration::from_millis(1);
 /// The same where its stack does not say that it is a lock.
 const STILL: Duration = Duration::from_millis(150);
 /// Somebody else may have something to do for ever (a kernel that looks for its leaks): after so long that does not count.
@@ -30,7 +30,7 @@ const SLOW_DISK: Duration = Duration::from_secs(8);
 /// How often the state is read while nothing happens.
 const TICK: Duration = Duration::from_micros(200);
 /// How long it is read again and again before anybody sleeps: a stage is short.
-const EAGER: Duration = Duration::from_micros(1500);
+const EAGER: Duration = Duration::from_micros(700);
 
 /// Where an actor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -111,6 +111,8 @@ impl Look {
 const WAITS: [&str; 3] = ["inode_dio_wait", "folio_wait_bit_common", "__folio_lock"];
 /// Waiting for a write to the disk, by functions of the list above; but nobody who is held has that.
 const WRITEBACK: &str = "folio_wait_writeback";
+/// Functions of the VFS that sleep in nothing but an inode's lock. (What a caller of theirs waits for stands above them.)
+const LOCKERS: [&str; 1] = ["do_truncate"];
 /// Functions that only go on to another one: the stack's first that is not among them is who waits.
 const PASSAGES: [&str; 3] = ["down_", "rwsem_", "__mutex_lock"];
 
@@ -133,11 +135,8 @@ fn said_of(stacks: &[String]) -> (String, bool) {
     match tops.clone().find(|top| top.starts_with("_R")) {
         Some(top) => (format!("a lock in {}", demangled(top)), true),
         None => {
-            let top = tops.next();
-            (
-                top.unwrap_or("nothing that its stack tells").to_owned(),
-                false,
-            )
+            let top = tops.next().unwrap_or("nothing that its stack tells");
+            (top.to_owned(), LOCKERS.contains(&top))
         }
     }
 }
@@ -223,7 +222,7 @@ mod unit {
         let stack = "[<0>] io_schedule+0x1/0x2\n[<0>] vfs_write+0x1/0x2\n";
         assert_eq!(said_of(&[stack.into()]), ("io_schedule".into(), false));
         let stack = "[<0>] down_write+0x1/0x2\n[<0>] do_truncate+0x1/0x2\n";
-        assert_eq!(said_of(&[stack.into()]), ("do_truncate".into(), false));
+        assert_eq!(said_of(&[stack.into()]), ("do_truncate".into(), true));
         let stack = "[<0>] inode_dio_wait+0x1/0x2\n[<0>] x+0x1/0x2\n";
         assert_eq!(said_of(&[stack.into()]), ("inode_dio_wait".into(), true));
     }
