@@ -35,7 +35,7 @@ use super::{
 };
 use crate::vfs::{
     dio::{self, Completion, Outcome, Wait},
-    hold::{Point, Stage},
+    hold::Stage,
     kiocb::{Io, Read, Request, Write},
     locked::Guard,
     Exclusive, Shared,
@@ -57,7 +57,6 @@ pub(super) fn read_iter(request: Request<'_, Notblk, Read>) -> Io {
         inode.lock_shared()
     };
     counters::add(&inode.sb().data().counters().direct_reads, 1);
-    request.pass(Point::DioLocked);
     match dio::rw(request, &lock, Wait::IfSync) {
         Outcome::Queued(queued) => Io::Queued(queued),
         Outcome::Done(request, result) => {
@@ -110,7 +109,6 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
             return Io::Done(Err(e));
         }
     }
-    request.pass(Point::DioLocked);
     let outcome = match &plan.lock {
         Lock::Shared(lock) => dio::rw(request, &**lock, plan.wait),
         Lock::Exclusive(lock) => dio::rw(request, &**lock, plan.wait),

@@ -240,8 +240,11 @@ impl<T: FileSystem> Table<T> {
             bindings::file_update_time(file);
             // Shared: truncate and the release of unwritten blocks hold it exclusively.
             bindings::notblk_filemap_invalidate_lock_shared(inode.mapping());
-            let ret =
-                bindings::iomap_page_mkwrite(vmf, &iomap::Table::<T>::OPS, core::ptr::null_mut());
+            let ops = match inode.is_guarded() {
+                true => &iomap::Table::<T>::GUARDED_OPS,
+                false => &iomap::Table::<T>::OPS,
+            };
+            let ret = bindings::iomap_page_mkwrite(vmf, ops, core::ptr::null_mut());
             bindings::notblk_filemap_invalidate_unlock_shared(inode.mapping());
             bindings::notblk_sb_end_pagefault(sb);
             ret

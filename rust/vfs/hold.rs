@@ -39,7 +39,7 @@ static GUARDED: Atomic<i32> = Atomic::new(0);
 
 /// Whether any mount has rules: what is asked first wherever a point is passed.
 #[inline(always)]
-fn is_any_guarded() -> bool {
+pub(super) fn is_any_guarded() -> bool {
     // `Atomic::load` is a call where the kernel's helpers are not inlined, and this is asked for each request.
     // SAFETY: a static's address. C: `READ_ONCE`, which is what a relaxed load is in the kernel.
     COMPILED && unsafe { GUARDED.as_ptr().read_volatile() } != 0

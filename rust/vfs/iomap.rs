@@ -157,13 +157,25 @@ pub(crate) trait Operations: Sized {
 pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
-    pub(super) const OPS: bindings::iomap_ops = {
+    pub(super) const OPS: bindings::iomap_ops = Self::ops(Self::iomap_next::<false>);
+
+    /// The same with the hold points, for a request that finds the mount guarded when it begins. A table of their own, so that
+    /// where nothing is held no mapping asks.
+    pub(super) const GUARDED_OPS: bindings::iomap_ops = Self::ops(Self::iomap_next::<true>);
+
+    const fn ops(
+        next: unsafe extern "C" fn(
+            *const bindings::iomap_iter,
+            *mut bindings::iomap,
+            *mut bindings::iomap,
+        ) -> c_int,
+    ) -> bindings::iomap_ops {
         // SAFETY: all fields are optional function pointers, for which zero is `None`.
         let mut ops: bindings::iomap_ops = unsafe { core::mem::zeroed() };
         // Not the older pair iomap_begin and iomap_end: in 7.3 nobody uses it any more.
-        ops.iomap_next = Some(Self::iomap_next);
+        ops.iomap_next = Some(next);
         ops
-    };
+    }
 
     /// Fills C's struct from ours.
     pub(super) fn fill(inode: &Inode<T>, mapping: Mapping, iomap: &mut bindings::iomap) {
@@ -210,7 +222,7 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `iomap_next`.
-    unsafe extern "C" fn iomap_next(
+    unsafe extern "C" fn iomap_next<const GUARDED: bool>(
         iter: *const bindings::iomap_iter,
         iomap: *mut bindings::iomap,
         srcmap: *mut bindings::iomap,
@@ -221,7 +233,7 @@ impl<T: FileSystem> Table<T> {
                 iter,
                 iomap,
                 srcmap,
-                Some(Self::iomap_begin),
+                Some(Self::iomap_begin::<GUARDED>),
                 Some(Self::iomap_end),
             )
         }
@@ -230,7 +242,7 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `iomap_begin`.
-    unsafe extern "C" fn iomap_begin(
+    unsafe extern "C" fn iomap_begin<const GUARDED: bool>(
         inode: *mut bindings::inode,
         pos: bindings::loff_t,
         length: bindings::loff_t,
@@ -242,13 +254,13 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract; the struct is ours to fill.
             let (inode, iomap) = unsafe { (Inode::<T>::from_raw(inode), &mut *iomap) };
             let (pos, length, flags) = (to_pos(pos), to_pos(length), Flags(flags));
-            if flags.is_direct() {
+            if GUARDED && flags.is_direct() {
                 inode.pass(Point::DioMap, Owner::current, pos, length);
             }
             let answer = T::iomap_begin(inode, pos, length, flags);
             inode.trace_map(pos, length, &answer);
             let (mapping, cookie) = answer?;
-            if flags.is_fault() {
+            if GUARDED && flags.is_fault() {
                 inode.pass(Point::FaultMapped, Owner::current, pos, length);
             }
             Self::fill(inode, mapping, iomap);
