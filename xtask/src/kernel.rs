@@ -9,6 +9,7 @@ mod image;
 mod kconfig;
 pub mod name;
 mod packages;
+mod shelf;
 pub mod snapshot;
 mod source;
 mod stock;
@@ -125,7 +126,13 @@ pub fn provide(ctx: &Ctx, name: Option<&str>, want: Want) -> Result<Kernel> {
         }),
         Source::Tree(dir, revision) => {
             let label = named.to_string();
-            compiled::tree(ctx, &label, dir, revision.as_deref(), &named.fragments)
+            let wanted = compiled::Wanted {
+                dir,
+                revision: revision.as_deref(),
+                fragments: &named.fragments,
+                want,
+            };
+            compiled::tree(ctx, &label, &wanted)
         }
     }
 }

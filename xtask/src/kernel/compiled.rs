@@ -13,10 +13,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use super::kconfig::Config;
+use super::shelf::{Kept, Shelf};
 use super::snapshot::Snapshot;
 use super::toolchain::Toolchain;
 use super::why::why;
-use super::{parallelism, source, Kernel, Unbuildable};
+use super::{parallelism, source, Kernel, Unbuildable, Want};
 use crate::cache::{self, remove_marked};
 use crate::context::Ctx;
 use crate::errors::Exit;
@@ -89,16 +90,22 @@ pub fn archive(ctx: &Ctx, name: &str, locked: &Locked, fragments: &[String]) -> 
     recipe.kernel(&dir.join("out"), &dir.join("root"), entry)
 }
 
-/// A developer's tree, compiled with these fragments.
-pub fn tree(
-    ctx: &Ctx,
-    name: &str,
-    dir: &Path,
-    revision: Option<&str>,
-    fragments: &[String],
-) -> Result<Kernel> {
-    let recipe = Recipe::new(ctx, name, fragments)?;
-    let dir = directory(name, dir)?;
+/// What is wanted of a developer's tree.
+pub struct Wanted<'a> {
+    /// Where it is.
+    pub dir: &'a Path,
+    /// Which revision, or the files as they are.
+    pub revision: Option<&'a str>,
+    /// Compiled with these.
+    pub fragments: &'a [String],
+    /// For what.
+    pub want: Want,
+}
+
+/// A developer's tree, compiled; or one of the last that were, where it is only to be booted.
+pub fn tree(ctx: &Ctx, name: &str, wanted: &Wanted<'_>) -> Result<Kernel> {
+    let recipe = Recipe::new(ctx, name, wanted.fragments)?;
+    let dir = directory(name, wanted.dir)?;
     let key = cache::key(&[
         RECIPE,
         &dir.to_string_lossy(),
@@ -123,18 +130,27 @@ pub fn tree(
         error
     };
     let step = recipe.step("reading the tree");
-    let built = || -> Result<String> {
+    let shelf = Shelf::of(&place);
+    let only_boot = wanted.want == Want::BootOnly;
+    let built = || -> Result<Kernel> {
         ctx.cache.require_space("compiles a kernel", SPACE)?;
         let snapshot = Snapshot::of(&dir, &place)?;
-        let object = snapshot.tree(revision)?;
+        let object = snapshot.tree(wanted.revision)?;
+        if !snapshot.has(&object, "init/Kconfig") {
+            let exit = Exit::usage(format!("{name} is no kernel: it has no init/Kconfig"));
+            return Err(anyhow::Error::from(exit).context(Unbuildable));
+        }
         let id = cache::key(&[&object, &recipe.config.text(), &key]);
+        let (out, root) = (place.join("out"), place.join("root"));
         if fs::read_to_string(place.join("built")).is_ok_and(|built| built == id) {
-            return Ok(id);
+            return recipe.kernel(&out, &root, id);
+        }
+        if let Some(kept) = shelf.find(&id).filter(|_| only_boot) {
+            return Ok(recipe.kept(kept, id));
         }
         // Gone until it is true again: a build that is torn out of its work must not be taken for it.
         let _ = fs::remove_file(place.join("built"));
         let linux = snapshot.check_out(&object)?;
-        let (out, root) = (place.join("out"), place.join("root"));
         fs::create_dir_all(&out)?;
         step.now("configuring");
         recipe.configure(&step, &linux, &out)?;
@@ -145,10 +161,19 @@ pub fn tree(
         recipe.install(&step, &linux, &out, &root)?;
         fs::write(place.join("built"), &id)?;
         fs::write(&complete, "")?;
-        Ok(id)
+        let kernel = recipe.kernel(&out, &root, id)?;
+        if only_boot {
+            let built = Kept {
+                image: kernel.image.clone(),
+                config: kernel.config.clone(),
+                release: kernel.release.clone(),
+                root,
+            };
+            shelf.keep(&kernel.id, &built)?;
+        }
+        Ok(kernel)
     };
-    let id = built().map_err(forget)?;
-    let mut kernel = recipe.kernel(&place.join("out"), &place.join("root"), id)?;
+    let mut kernel = built().map_err(forget)?;
     step.done(&format!("{} is there", kernel.release));
     kernel._lock = Some(lock);
     Ok(kernel)
@@ -302,6 +327,21 @@ impl<'a> Recipe<'a> {
         let mut command = self.make(linux, out, &arguments)?;
         let log = self.ctx.cache.log("kernel");
         process::run(step, &log, "installing the modules", &mut command)
+    }
+
+    /// What was built before.
+    fn kept(&self, kept: Kept, id: String) -> Kernel {
+        Kernel {
+            name: self.name.to_owned(),
+            modules: kept.root.join("lib/modules").join(&kept.release),
+            image: kept.image,
+            config: kept.config,
+            release: kept.release,
+            tree: None,
+            toolchain: self.toolchain,
+            id,
+            _lock: None,
+        }
     }
 
     /// What was built.

@@ -86,6 +86,16 @@ impl<'a> Snapshot<'a> {
         output(self.borrowing("staged").arg("write-tree"))
     }
 
+    /// Whether the tree object has something at `path`.
+    pub fn has(&self, tree: &str, path: &str) -> bool {
+        let object = format!("{tree}:{path}");
+        output(
+            self.borrowing("index")
+                .args(["cat-file", "-e", "--", &object]),
+        )
+        .is_ok()
+    }
+
     /// Makes the checkout equal to the tree object, and returns it.
     pub fn check_out(&self, tree: &str) -> Result<PathBuf> {
         let linux = self.place.join("linux");
@@ -215,8 +225,11 @@ mod tests {
         assert!(!linux.join("b.o").exists());
         assert!(!linux.join("rust/lib.rs").exists());
 
+        assert!(snapshot.has(&now, "b.c") && !snapshot.has(&now, "rust/lib.rs"));
+
         let old = snapshot.tree(Some("v1")).unwrap();
         assert_ne!(now, old);
+        assert!(snapshot.has(&old, "rust/lib.rs") && !snapshot.has(&old, "b.c"));
         snapshot.check_out(&old).unwrap();
         assert_eq!(fs::read_to_string(linux.join("a.c")).unwrap(), "a.c");
         assert!(!linux.join("b.c").exists());
