@@ -6,7 +6,7 @@ use super::checks::{Judge, Left};
 use super::files::Pool;
 use super::holds::{Holds, State};
 use super::quiet::{self, Quiet};
-use super::task::{Look, Watched};
+use super::task::{Look, Observed};
 use anyhow::{bail, Context, Result};
 use notblk_race::run::{ActorId, Failure, Run, Runner, Stop, Taken, Turns, Verdict, What};
 use notblk_race::spec::{Actor, Api, Op, Spec, Step};
@@ -52,7 +52,7 @@ pub struct Lab {
     pool: Pool,
     players: Vec<Player>,
     /// The players' threads, as the kernel has them.
-    watched: Vec<Watched>,
+    observed: Vec<Observed>,
     /// Whether the driver has the rules.
     ruled: bool,
     /// Why nothing more can be run: an actor has not come back.
@@ -71,14 +71,14 @@ impl Lab {
     pub fn new(spec: &Spec, disk: &str, mount: &Path, held: bool) -> Result<Lab> {
         let players = (0..spec.actors.len()).map(|index| Player::start(spec, index));
         let players = players.collect::<Result<Vec<_>>>()?;
-        let watched = spec.actors.iter().zip(&players);
-        let watched = watched.map(|(actor, player)| Watched::new(player.tid, has_uring(actor)));
+        let observed = spec.actors.iter().zip(&players);
+        let observed = observed.map(|(actor, player)| Observed::new(player.tid, has_uring(actor)));
         Ok(Lab {
             spec: spec.clone(),
             holds: held.then(|| Holds::of(disk)).transpose()?,
             quiet: Quiet::of(disk)?,
             pool: Pool::new(mount, spec),
-            watched: watched.collect::<Result<_>>()?,
+            observed: observed.collect::<Result<_>>()?,
             players,
             ruled: false,
             dead: None,
@@ -302,7 +302,7 @@ impl Lab {
     /// may be back before the other. Were the next stage to begin then, it would be luck what happens first.
     fn await_stop(&self, actor: ActorId) -> Result<Stop> {
         let player = self.player(actor)?;
-        let whose = self.watched(actor.0)?;
+        let whose = self.observed(actor.0)?;
         // Since when it has not moved.
         let mut still: Option<(Look, Instant)> = None;
         let begun = Instant::now();
@@ -354,7 +354,7 @@ impl Lab {
 
     /// Whether somebody whose last look was this one still sleeps when every processor has had its turn, twice: what one has done
     /// may be for another to go on with.
-    fn rests_for_sure(&self, whose: &Watched, look: Look, rests: Duration) -> Result<bool> {
+    fn rests_for_sure(&self, whose: &Observed, look: Look, rests: Duration) -> Result<bool> {
         for _ in 0..2 {
             quiet::visit_processors()?;
             let state = self.holds()?.state()?;
@@ -366,8 +366,8 @@ impl Lab {
         Ok(true)
     }
 
-    fn watched(&self, index: usize) -> Result<&Watched> {
-        self.watched.get(index).context("no such actor")
+    fn observed(&self, index: usize) -> Result<&Observed> {
+        self.observed.get(index).context("no such actor")
     }
 
     /// Everybody else who is held, and where.
@@ -397,7 +397,7 @@ impl Lab {
         for (index, (actor, player)) in actors.enumerate() {
             while !player.is_done() {
                 if Instant::now() > until {
-                    let (waits_in, _) = self.watched(index)?.waits_in();
+                    let (waits_in, _) = self.observed(index)?.waits_in();
                     bail!(
                         "{} does not come to its end: it is in {waits_in}",
                         actor.name

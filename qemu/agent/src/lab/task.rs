@@ -18,7 +18,7 @@ pub struct Look {
 }
 
 /// A thread of this process whose requests are looked at.
-pub struct Watched {
+pub struct Observed {
     tid: i32,
     /// It has requests by io_uring, so that a worker may be at them.
     uring: bool,
@@ -26,12 +26,12 @@ pub struct Watched {
     status: File,
 }
 
-impl Watched {
+impl Observed {
     /// The thread of this number; whether it has requests by io_uring.
-    pub fn new(tid: i32, uring: bool) -> Result<Watched> {
+    pub fn new(tid: i32, uring: bool) -> Result<Observed> {
         let path = format!("/proc/self/task/{tid}/status");
         let status = File::open(&path).with_context(|| format!("open {path}"))?;
-        Ok(Watched { tid, uring, status })
+        Ok(Observed { tid, uring, status })
     }
 
     /// Looks at it.
