@@ -312,11 +312,13 @@ impl Lab {
             }
             let state = self.holds()?.state()?;
             if let Some(rule) = state.of(player.tid).filter(|_| state.inflight == 0) {
-                // Whoever is being woken on another processor is not counted there yet, but does not sleep any more.
-                if !rule.has_bios()
+                // Whoever is being woken on another processor is not counted there yet, but does not sleep any more. Nor is what
+                // was read of the points before it slept the last word: it may have gone to sleep at another one.
+                let rests = !rule.has_bios()
                     || (whose.look().asleep
-                        && (self.quiet.is_quiet()? || begun.elapsed() > PATIENCE))
-                {
+                        && (self.quiet.is_quiet()? || begun.elapsed() > PATIENCE)
+                        && self.holds()?.state()? == state);
+                if rests {
                     return Ok(Stop::At(rule.point));
                 }
             }
