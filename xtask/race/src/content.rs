@@ -248,6 +248,14 @@ mod tests {
     const SPEC: &str = "race r \"t\"\nblock_size 1k\nfile f: hole 1b, written 1b\n\
         actor A {\n write f 1b..2b direct\n}\nactor B {\n write f 0..2b direct\n}\ncheck fsync f ok\n";
 
+    fn in_order_3(spec: &Spec) -> Of<'_> {
+        Of {
+            spec,
+            file: 0,
+            order: 3,
+        }
+    }
+
     fn actor(name: &str) -> Source {
         Source::Actor {
             actor: name.into(),
@@ -258,11 +266,7 @@ mod tests {
     #[test]
     fn a_wrong_sector_names_its_writer() {
         let spec = crate::parse(SPEC).unwrap();
-        let of = Of {
-            spec: &spec,
-            file: 0,
-            order: 3,
-        };
+        let of = in_order_3(&spec);
         let b = written_by(of, 1, 0, 2048);
         assert!(check(of, 0, &b, &[actor("B")], Grain::Sector).is_empty());
         assert!(check(
@@ -298,11 +302,7 @@ mod tests {
     #[test]
     fn initial_data_is_zero_in_holes() {
         let spec = crate::parse(SPEC).unwrap();
-        let of = Of {
-            spec: &spec,
-            file: 0,
-            order: 3,
-        };
+        let of = in_order_3(&spec);
         let data = initial(of, 0..2048);
         assert!(check(of, 0, &data, &[Source::Initial], Grain::Sector).is_empty());
         assert!(data[..1024].iter().all(|&byte| byte == 0));
@@ -319,11 +319,7 @@ mod tests {
     #[test]
     fn who_reads_while_another_writes_may_see_each_byte_old_or_new() {
         let spec = crate::parse(SPEC).unwrap();
-        let of = Of {
-            spec: &spec,
-            file: 0,
-            order: 3,
-        };
+        let of = in_order_3(&spec);
         let wanted = [Source::Initial, actor("B")];
         let b = written_by(of, 1, 0, 2048);
         let mut data = initial(of, 0..2048);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// C: `DEFAULT_RATELIMIT_INTERVAL`
-const INTERVAL: Duration = Duration::from_secs(5);
+pub const INTERVAL: Duration = Duration::from_secs(5);
 /// C: `DEFAULT_RATELIMIT_BURST`
 const BURST: usize = 10;
 /// What its lines begin with.

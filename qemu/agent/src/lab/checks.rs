@@ -127,9 +127,9 @@ impl Left<'_> {
         }
     }
 
-    /// How much of a sector one writer must have, in what somebody has read.
-    fn grain_read(&self) -> Grain {
-        match self.at_once {
+    /// How much of a sector one writer must have, in what somebody has read this way. The page cache is read without a lock.
+    fn grain_read(&self, way: Way) -> Grain {
+        match self.at_once && way != Way::Direct {
             true => Grain::Byte,
             false => Grain::Sector,
         }
@@ -318,7 +318,7 @@ impl Left<'_> {
                     start,
                     piece,
                     from,
-                    self.grain_read(),
+                    self.grain_read(io.way),
                 ) {
                     fail(text);
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use notblk_protocol::{Differing, LabOutcome, LabReport, LabSpec, LabWork, Small};
 use notblk_race::explore::Summary;
-use notblk_race::run::Verdict;
+use notblk_race::run::{Failure, Verdict};
 use notblk_race::{Run, Schedule, Spec};
 
 use super::{boot, failure, minimize, options, require_notblk, specs, Boot};
@@ -236,26 +236,25 @@ fn judge(asked: &Asked, report: &LabReport, summary: &Summary) -> Vec<String> {
 /// How many they are, and the first one whole: of a long log often nothing but the end is kept.
 fn orders_that_fail(spec: &Spec, summary: &Summary) -> Option<String> {
     let first = summary.failing.first()?;
-    let why: Vec<String> = first
-        .failures
-        .iter()
-        .map(|found| failure(spec, found))
-        .collect();
     let count = match summary.failing.len() {
         1 => "1 order fails:".to_owned(),
         many => format!("{many} orders fail, such as"),
     };
-    Some(format!("{count} {}: {}", first.schedule, why.join("; ")))
+    let why = all_of(spec, &first.failures);
+    Some(format!("{count} {}: {why}", first.schedule))
+}
+
+/// Failures in one line.
+fn all_of(spec: &Spec, failures: &[Failure]) -> String {
+    let all: Vec<String> = failures.iter().map(|found| failure(spec, found)).collect();
+    all.join("; ")
 }
 
 /// A verdict in one line.
 fn verdict_text(spec: &Spec, run: &Run) -> String {
     match &run.verdict {
         Verdict::Passed => "passed".to_owned(),
-        Verdict::Failed(failures) => {
-            let all: Vec<String> = failures.iter().map(|found| failure(spec, found)).collect();
-            format!("failed ({})", all.join("; "))
-        }
+        Verdict::Failed(failures) => format!("failed ({})", all_of(spec, failures)),
         Verdict::Infeasible {
             waits_in, holder, ..
         } => format!("infeasible ({waits_in}, held: {holder})"),
