@@ -6,11 +6,9 @@
 //!
 //! - [`stage`]: an image on the disk, and how it was taken
 //! - [`hands`]: calls, and what they may answer
-//! - [`quota_log`]: when no line need be in the log
 //! - [`walk`], [`work`]: reading all there is; writing
 
 mod hands;
-mod quota_log;
 mod stage;
 mod walk;
 mod work;

@@ -2,7 +2,6 @@
 //! An image on the disk, and how it was taken.
 
 use super::hands::{name, Hands};
-use super::quota_log::{self, QuotaLog};
 use super::{sound, walk, work, Sound};
 use crate::buf::Buffer;
 use crate::fs::{self, DISK, MNT};
@@ -38,14 +37,14 @@ const REFUSALS: [Errno; 5] = [
 ];
 /// One more where there are quota files: one of them is no regular file. C: `vfs_setup_quota_inode`
 const QUOTA_REFUSAL: Errno = Errno::ACCESS;
+/// How long the kernel swallows messages after too many, and a little more. C: `DEFAULT_RATELIMIT_INTERVAL`
+const MUTE: Duration = Duration::from_millis(5200);
 /// A complaint.
 const SILENT: &str = "EUCLEAN without a line in the log";
 
 /// The disk, on which one image follows the other.
 pub struct Stage<'a> {
     guest: &'a Guest,
-    /// What the quota library has said of late.
-    quota_log: QuotaLog,
     /// Up to here the disk may have something on it.
     dirty: u64,
     /// Copies of sound images, kept: memory that is new costs more than what is done with it.
@@ -100,7 +99,6 @@ impl<'a> Stage<'a> {
         modules::load("quota_v2", &[])?;
         Ok(Stage {
             guest,
-            quota_log: QuotaLog::default(),
             dirty: DISK_BYTES,
             copies: BTreeMap::new(),
             place: guest.kmsg.settle()?,
@@ -109,6 +107,18 @@ impl<'a> Stage<'a> {
 
     /// Has the driver take an image.
     pub fn take(&mut self, case: &Case) -> Result<Taken> {
+        let taken = self.take_once(case)?;
+        let has_quotas = sound(&case.base)?.base.extra == Extra::Quota;
+        if has_quotas && taken.complaints.iter().any(|what| what == SILENT) {
+            // The quota library's lines may have been swallowed because of what it said of images before (`__quota_error` in
+            // `fs/quota/dquot.c` asks `printk_ratelimit`). Once more, when it may speak again.
+            std::thread::sleep(MUTE);
+            return self.take_once(case);
+        }
+        Ok(taken)
+    }
+
+    fn take_once(&mut self, case: &Case) -> Result<Taken> {
         let sound = sound(&case.base)?;
         for mutation in &case.mutations {
             ensure!(
@@ -129,14 +139,7 @@ impl<'a> Stage<'a> {
         }
         let (said, place) = self.guest.kmsg.take(self.place, "", None, false)?;
         self.place = place;
-        let quota_was_mute = self.quota_log.may_be_mute(began);
-        self.quota_log.heard(&said.lines, Instant::now());
         self.judge(&mut taken, said.lost > 0, said.lines, said.splats);
-        if quota_was_mute && taken.complaints.iter().any(|what| what == SILENT) {
-            // Once more, when the library may speak.
-            std::thread::sleep(quota_log::INTERVAL);
-            return self.take(case);
-        }
         Ok(taken)
     }
 
