@@ -190,7 +190,7 @@ pub enum Corrupt {
         /// Inodes in a group.
         inodes_per_group: u32,
     },
-    /// The inode's extra part is larger than the inode, or of an odd size.
+    /// An inode's extra part, or what the superblock wants of it, is larger than the inode, or of an odd size.
     ExtraIsize {
         /// `i_extra_isize`.
         found: u16,

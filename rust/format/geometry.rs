@@ -74,7 +74,7 @@ geometry! {
     sparse_super: bool,
     /// Whether a file of 2 GiB or more was ever made.
     large_file: bool,
-    /// `i_extra_isize` for new inodes; zero where inodes have 128 bytes.
+    /// `i_extra_isize` that inodes shall have; zero where they have 128 bytes.
     extra_isize_wanted: u16,
 }
 
@@ -189,7 +189,7 @@ impl Geometry {
             has_filetype: raw.feature_incompat.get() & INCOMPAT_FILETYPE != 0,
             sparse_super: ro_compat & RO_COMPAT_SPARSE_SUPER != 0,
             large_file: ro_compat & RO_COMPAT_LARGE_FILE != 0,
-            extra_isize_wanted: extra_isize(raw, inode_size),
+            extra_isize_wanted: extra_isize(raw, inode_size)?,
         })
     }
 
@@ -463,19 +463,23 @@ fn blocks_count(raw: &RawSuperBlock, block_bits: u32, device_bytes: u64) -> Resu
     Ok(blocks_count)
 }
 
-/// `i_extra_isize` for new inodes: what the superblock asks for, if it can be, else as much as we
-/// know fields for.
-fn extra_isize(raw: &RawSuperBlock, inode_size: u16) -> u16 {
+/// `i_extra_isize` that inodes shall have: as much as we know fields for, and as much as the superblock asks for. C:
+/// `ext4_inode_info_init`.
+fn extra_isize(raw: &RawSuperBlock, inode_size: u16) -> Result<u16, Corrupt> {
     let room = inode_size.saturating_sub(RAW_INODE_SIZE);
-    let known = RAW_INODE_EXTRA_SIZE.min(room);
-    if raw.feature_ro_compat.get() & RO_COMPAT_EXTRA_ISIZE == 0 {
-        return known;
+    let mut wanted = RAW_INODE_EXTRA_SIZE.min(room);
+    if room == 0 || raw.feature_ro_compat.get() & RO_COMPAT_EXTRA_ISIZE == 0 {
+        return Ok(wanted);
     }
-    let wanted = raw.want_extra_isize.get().max(raw.min_extra_isize.get());
-    if wanted > room || wanted < 4 || wanted % 4 != 0 {
-        return known;
+    for asked in [raw.want_extra_isize, raw.min_extra_isize] {
+        let found = asked.get();
+        // ext4 takes one that is no multiple of four, and then refuses every inode that it has made.
+        if found > room || found % 4 != 0 {
+            return Err(Corrupt::ExtraIsize { found, inode_size });
+        }
+        wanted = wanted.max(found);
     }
-    wanted
+    Ok(wanted)
 }
 
 /// Whether `n` is a power of `base` (1 is one).

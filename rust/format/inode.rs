@@ -298,6 +298,16 @@ impl RawInodeExtra {
         Ok(())
     }
 
+    /// The same, with all fields in use where it says that none is: what lies there was never used for anything else. C:
+    /// `ext4_iget`.
+    #[must_use]
+    pub fn with_unused(mut self) -> Self {
+        if self.extra_isize.get() == 0 {
+            self.extra_isize.set(RAW_INODE_EXTRA_SIZE);
+        }
+        self
+    }
+
     /// Whether the four bytes at `offset` are in use.
     fn uses(&self, offset: usize) -> bool {
         usize::from(self.extra_isize.get()) >= offset.saturating_add(size_of::<U32>())

@@ -187,6 +187,11 @@ impl Entry {
         entry_len(self.name_len)
     }
 
+    /// Bytes that name and value take up.
+    pub fn room(&self) -> usize {
+        self.len().saturating_add(self.value_room())
+    }
+
     fn next(&self) -> usize {
         self.offset.saturating_add(self.len())
     }
@@ -359,6 +364,12 @@ impl<B: Deref<Target = [u8]>> Area<B> {
         }
         (names, values)
     }
+
+    /// Bytes that are left for names and values. C: `ext4_xattr_free_space`.
+    pub fn free(&self) -> usize {
+        let (names, values) = self.room();
+        values.saturating_sub(names).saturating_sub(PAD)
+    }
 }
 
 impl<B: DerefMut<Target = [u8]>> Area<B> {
@@ -394,8 +405,8 @@ impl<B: DerefMut<Target = [u8]>> Area<B> {
         let room = padded(value.len());
         let found = self.search(name);
         let old_room = found.map_or(0, |entry| entry.value_room());
-        let (names, values) = self.room();
-        let mut free = values.saturating_sub(names).saturating_sub(PAD);
+        let (names, _) = self.room();
+        let mut free = self.free();
         if found.is_ok() {
             free = free.saturating_add(len).saturating_add(old_room);
         }
@@ -447,15 +458,20 @@ impl<B: DerefMut<Target = [u8]>> Area<B> {
         let Some(entry) = self.find(name) else {
             return Ok(false);
         };
-        self.remove_value(&entry)?;
+        self.remove_entry(&entry)?;
+        Ok(true)
+    }
+
+    /// Takes an entry of this area away.
+    pub fn remove_entry(&mut self, entry: &Entry) -> Result<(), Corrupt> {
+        self.remove_value(entry)?;
         let (names, _) = self.room();
         let end = names.saturating_add(PAD);
         let next = entry.next();
         self.shift(next, end.saturating_sub(next), entry.offset)?;
         let left = names.saturating_sub(entry.len());
         zero(&mut self.bytes, left, entry.len())?;
-        self.rehash()?;
-        Ok(true)
+        self.rehash()
     }
 
     /// Takes an entry's value away: the values below it move up.

@@ -59,6 +59,8 @@ pub(crate) struct DiskFields {
     pub(super) crtime: Option<(i64, u32)>,
     /// `i_projid`: the project. 0 without the feature, or where the inode has no room for it.
     pub(super) project: u32,
+    /// `i_extra_isize`: how many bytes behind the first 128 hold fields; what is wanted of an inode that is `fresh`.
+    pub(super) extra_isize: u16,
     /// The inode table has an older inode's remains here: clear them with the first write.
     pub(super) fresh: bool,
     /// They have been cleared before that.
@@ -163,6 +165,13 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let t = time::decode(sec, extra);
         (t.sec, t.nsec)
     };
+    let extra_isize = extra.map_or(0, |extra| extra.extra_isize.get());
+    let project = extra
+        .filter(|_| project::is_on(new.sb()))
+        .and_then(|extra| extra.used_projid())
+        .map_or(project::DEFAULT, U32::get);
+    // As ext4 does, which gives an inode no project by what lies there, though.
+    let extra = extra.map(RawInodeExtra::with_unused);
     let extra = extra.as_ref();
     new.load(&Fields {
         mode: raw.mode.get(),
@@ -189,13 +198,11 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let mut fields = new.data().disk.lock();
         fields.flags = raw.flags.get();
         fields.file_acl = raw.file_acl.get();
-        fields.project = extra
-            .filter(|_| project::is_on(new.sb()))
-            .and_then(RawInodeExtra::used_projid)
-            .map_or(project::DEFAULT, U32::get);
+        fields.project = project;
         fields.crtime = extra
             .and_then(RawInodeExtra::used_crtime)
             .map(|(sec, extra)| time(sec, extra));
+        fields.extra_isize = extra_isize;
     }
     set_kind(&mut new, &raw)?;
     Ok(new.ready())
@@ -317,13 +324,14 @@ pub(super) fn vfs_flags(flags: u32) -> Flags {
 /// A created inode's part on disk: nothing yet but its flags and its project.
 pub(super) fn init_new(new: &mut New<'_, Notblk>, flags: u32, project: u32) {
     let now = new.times().ctime;
-    let has_room = new.sb().data().geo.inode_size() > disk::RAW_INODE_SIZE;
+    let extra_isize = new.sb().data().geo.extra_isize_wanted();
     let mut fields = new.data().disk.lock();
     *fields = DiskFields {
         flags,
         project,
         fresh: true,
-        crtime: has_room.then_some(now),
+        extra_isize,
+        crtime: (extra_isize != 0).then_some(now),
         ..DiskFields::default()
     };
 }
@@ -335,6 +343,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
     let transaction = Transaction::start(sb);
     let at = At::Inode(ino);
     let (table, off) = buffer(sb, ino)?;
+    xattr::try_expand(&transaction, inode);
     // The map's lock also keeps two writers of the same inode apart.
     let map = inode.data().map.lock();
     let mut access = transaction.write(table);
@@ -372,17 +381,6 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
         super::super_block::set_large_file(sb)?;
     }
     Ok(written)
-}
-
-/// Whether the inode has room for a project on disk, or will have once it is there.
-pub(super) fn has_room_for_project(inode: &Inode) -> Result<bool> {
-    let sb = inode.sb();
-    if inode.data().disk.lock().fresh {
-        return Ok(sb.data().geo.extra_isize_wanted() >= disk::RAW_INODE_EXTRA_SIZE);
-    }
-    let (table, off) = buffer(sb, inode.ino())?;
-    let extra = read_extra(sb, &table, off).or_report(sb, At::Inode(inode.ino()))?;
-    Ok(extra.is_some_and(|extra| extra.used_projid().is_some()))
 }
 
 /// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.

@@ -229,6 +229,8 @@ impl Live {
         }
         for (name, on) in [
             ("minixdf", self.minixdf()),
+            // Two names of one thing, and ext4 shows both.
+            ("quota", self.quota(Kind::User)),
             ("usrquota", self.quota(Kind::User)),
             ("grpquota", self.quota(Kind::Group)),
             ("prjquota", self.quota(Kind::Project)),

@@ -4,17 +4,13 @@
 //! flag `P` of `chattr(1)` belongs to the directory's project, and nothing of another project gets in there by rename or link.
 //! With `prjquota` such a directory is, for `statfs`, as large as its project may be. C: what `fs/ext4` has of `i_projid`.
 
-use super::{inode, Inode, Locked, SuperBlock};
+use super::{xattr, Inode, Locked, SuperBlock, Transaction};
 use crate::{
     format::{
         features::RO_COMPAT_PROJECT,
         inode::{FL_PROJINHERIT, RAW_INODE_SIZE},
     },
-    vfs::{
-        errno::{EOPNOTSUPP, EOVERFLOW},
-        super_block::StatFs,
-        Exclusive,
-    },
+    vfs::{errno::EOPNOTSUPP, super_block::StatFs, Exclusive},
 };
 use kernel::prelude::*;
 
@@ -58,8 +54,8 @@ pub(super) fn check_name(dir: &Inode, inode: &Inode) -> Result {
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP` for any but [`DEFAULT`] without the feature, or where inodes have 128 bytes; `EPERM` for a quota file; `EOVERFLOW`
-/// for an inode whose extra part has no room for it (ext4 makes some); `EDQUOT`; `EIO`, `EUCLEAN`.
+/// `EOPNOTSUPP` for any but [`DEFAULT`] without the feature, or where inodes have 128 bytes; `EPERM` for a quota file; `ENOSPC`
+/// for an inode in which no room can be made for the number; `EDQUOT`; `EIO`, `EUCLEAN`, `ENOMEM`.
 pub(super) fn set(inode: &Locked<Exclusive>, project: u32) -> Result {
     let sb = inode.sb();
     if !is_on(sb) {
@@ -78,9 +74,7 @@ pub(super) fn set(inode: &Locked<Exclusive>, project: u32) -> Result {
         return Err(EPERM);
     }
     inode.quota_initialize()?;
-    if !inode::has_room_for_project(inode)? {
-        return Err(EOVERFLOW);
-    }
+    xattr::expand(&Transaction::start(sb), inode)?;
     inode.quota_transfer_project(project)?;
     inode.data().disk.lock().project = project;
     inode.touch_ctime();

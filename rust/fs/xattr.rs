@@ -4,11 +4,12 @@
 //! `xattr_trusted.c` and `xattr_security.c`.
 //!
 //! An attribute lies in the inode's body where there is room, else in the inode's block ([`body`], [`block`]); where the
-//! one is full, it moves to the other ([`set`]). Inodes with the same attributes share a block ([`sharing`]): who changes it gets
+//! one is full, it moves to the other ([`set`]); where fields need its place, it moves too ([`expand`](expand())). Inodes with the same attributes share a block ([`sharing`]): who changes it gets
 //! another.
 
 mod block;
 mod body;
+mod expand;
 mod set;
 mod sharing;
 
@@ -36,6 +37,7 @@ use kernel::prelude::*;
 
 pub(super) use block::release_block;
 pub(super) use body::check as check_body;
+pub(super) use expand::{expand, try_expand};
 pub(super) use set::set_in_transaction;
 pub(super) use sharing::Sharing;
 

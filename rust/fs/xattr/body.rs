@@ -11,9 +11,9 @@ use crate::{
         block::{Block, BlockMut},
         corrupt::Corrupt,
         inode::{RawInodeExtra, RAW_INODE_SIZE},
-        xattr::{Area, Place, BODY_HEADER, MAGIC, PAD},
+        xattr::{Area, Place, SetError, BODY_HEADER, MAGIC, PAD},
     },
-    vfs::Buffer,
+    vfs::{Buffer, WriteAccess},
 };
 use kernel::prelude::*;
 use zerocopy::little_endian::U32;
@@ -117,6 +117,29 @@ impl<'sb> Body<'sb> {
         )
     }
 
+    /// The same attributes `by` bytes further back, in an area that is so much smaller. C: `ext4_xattr_shift_entries`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`, `ENOMEM`.
+    pub(super) fn shortened(self, inode: &Inode, by: usize) -> Result<Self> {
+        let len = self.area.bytes().len().checked_sub(by).ok_or(ENOSPC)?;
+        let bytes = KVec::from_elem(0, len, GFP_KERNEL)?;
+        let mut area = report(Area::empty(bytes, Place::Body), inode, None)?;
+        for entry in self.area.entries() {
+            match area.set(self.area.name(&entry), self.area.value(&entry)) {
+                Ok(()) => {}
+                Err(SetError::NoSpace) => return Err(ENOSPC),
+                Err(SetError::Corrupt(corrupt)) => return report(Err(corrupt), inode, None),
+            }
+        }
+        Ok(Self {
+            buffer: self.buffer,
+            header: self.header.saturating_add(by),
+            area,
+        })
+    }
+
     /// Writes the area back. C: the end of `ext4_xattr_ibody_set`.
     pub(super) fn store(
         self,
@@ -124,12 +147,24 @@ impl<'sb> Body<'sb> {
         inode: &Inode,
         attributes: &mut Attributes,
     ) -> Result {
+        self.store_with(transaction, inode, attributes, |_| Ok(()))
+    }
+
+    /// Writes the area back, and in the same go what `more` does to the buffer.
+    pub(super) fn store_with(
+        self,
+        transaction: &Transaction<'sb>,
+        inode: &Inode,
+        attributes: &mut Attributes,
+        more: impl FnOnce(&mut WriteAccess<'_, 'sb>) -> Result,
+    ) -> Result {
         let used = !self.area.is_empty();
         let magic = U32::new(if used { MAGIC } else { 0 });
         {
             // Keeps the writing of the inode's fields out, the last of which may lie in the same 32 bytes.
             let _fields = inode.data().map.lock();
             let mut access = transaction.write(self.buffer);
+            more(&mut access)?;
             let written = access.put(self.header, &magic).and_then(|()| {
                 access.write_bytes(self.header.saturating_add(BODY_HEADER), self.area.bytes())
             });

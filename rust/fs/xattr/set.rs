@@ -6,7 +6,9 @@ use super::{
     super::{inode, super_block, Inode, Transaction},
     block::Block,
     body::Body,
-    check_name, report,
+    check_name,
+    expand::{expand_locked, Crowded},
+    report,
 };
 use crate::{
     format::xattr::{Area, Name, SetError},
@@ -33,6 +35,8 @@ pub(in super::super) fn set_in_transaction(
     check_name(name)?;
     let mut attributes = inode.data().xattr.lock();
     inode::clear_remains(transaction, inode)?;
+    // Where it cannot be, the inode stays as it is.
+    let _ = expand_locked(transaction, inode, &mut attributes, Crowded::Stay);
     let mut body = Body::open(inode, &attributes)?;
     let in_body = body_area(&mut body).is_some_and(|area| area.find(name).is_some());
     let mut block = if in_body { None } else { Block::open(inode)? };

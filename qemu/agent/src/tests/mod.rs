@@ -17,6 +17,7 @@ mod direct;
 mod discard;
 mod durable;
 mod env;
+mod expand;
 mod export;
 mod failing;
 mod fallback;
@@ -143,6 +144,7 @@ fn all() -> Vec<Test> {
     tests.extend(names::tests());
     tests.extend(namespace::tests());
     tests.extend(orphan::tests());
+    tests.extend(expand::tests());
     tests.extend(export::tests());
     tests.extend(owners::tests());
     tests.extend(xattr::tests());

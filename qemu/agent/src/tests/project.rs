@@ -39,11 +39,11 @@ const IMMUTABLE: u32 = 0x8;
 const NODUMP: u32 = 0x80;
 const INHERIT: u32 = 0x200;
 /// Two projects.
-const ONE: u32 = 42;
+pub(super) const ONE: u32 = 42;
 const TWO: u32 = 0xfffe_0001;
 
 /// Makes the filesystem anew, with these features.
-fn make(env: &Env, features: &str) -> Result<()> {
+pub(super) fn make(env: &Env, features: &str) -> Result<()> {
     modules::load("quota_v2", &[])?;
     let block = env.block().to_string();
     let size = format!("{}M", env.image.mib);
@@ -78,12 +78,12 @@ fn handle(path: &Path) -> io::Result<File> {
 }
 
 /// Its project.
-fn project(path: &Path) -> Result<u32> {
+pub(super) fn project(path: &Path) -> Result<u32> {
     Ok(get_xattr(&handle(path)?)?.projid)
 }
 
 /// Gives it to a project, and sets or clears flags.
-fn assign(path: &Path, project: u32, flags: u32) -> io::Result<()> {
+pub(super) fn assign(path: &Path, project: u32, flags: u32) -> io::Result<()> {
     let file = handle(path)?;
     let mut value = get_xattr(&file)?;
     value.projid = project;

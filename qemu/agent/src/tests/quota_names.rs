@@ -27,7 +27,7 @@ const NAMED: &str = "usrjquota=aquota.user,grpjquota=aquota.group,jqfmt=vfsv1";
 /// The options of this mount that are about quotas.
 fn shown() -> Result<Vec<String>> {
     let mut shown = shown_options(MNT)?;
-    // The C driver says `quota` beside `usrquota`.
+    // `quota` is said beside `usrquota`.
     shown.retain(|option| {
         (option.contains("quota") && option != "quota") || option.contains("jqfmt")
     });

@@ -216,7 +216,7 @@ fn features_of_ext4_are_named() {
     ];
     assert_eq!(incompat, expected);
     let ro_compat = names(features::unsupported_ro_compat(&raw));
-    let expected = ["huge_file", "extra_isize", "metadata_csum", "verity"];
+    let expected = ["huge_file", "metadata_csum", "verity"];
     assert_eq!(ro_compat, expected);
 }
 

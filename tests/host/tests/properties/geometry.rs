@@ -201,13 +201,18 @@ fn extra_size_of_new_inodes() {
             r.want_extra_isize.set(want);
             r.min_extra_isize.set(min);
         })
-        .expect("sound")
-        .extra_isize_wanted()
+        .map(|geo| geo.extra_isize_wanted())
     };
-    assert_eq!(wanted(28, 24), 28);
-    assert_eq!(wanted(24, 28), 28);
-    for unusable in [0, 30, 132, 0xffff] {
-        assert_eq!(wanted(unusable, 0), 32);
+    for (want, min) in [(0, 0), (28, 24), (24, 28), (32, 32)] {
+        assert_eq!(wanted(want, min), Ok(32));
+    }
+    assert_eq!(wanted(64, 32), Ok(64));
+    assert_eq!(wanted(32, 128), Ok(128));
+    for found in [30, 132, 0xffff] {
+        let inode_size = 256;
+        let refused = Err(Corrupt::ExtraIsize { found, inode_size });
+        assert_eq!(wanted(found, 0), refused);
+        assert_eq!(wanted(0, found), refused);
     }
 }
 
