@@ -5,7 +5,7 @@
 //! From then on every call that reads or changes files says `EIO`, nothing more is written, and the superblock stays marked as
 //! in use, so that e2fsck looks.
 
-use super::{Notblk, SuperBlock};
+use super::{inode, Notblk, SuperBlock};
 use crate::vfs::shutdown;
 use kernel::{
     prelude::*,
@@ -51,7 +51,7 @@ enum How {
     Sync,
     /// What the journal has (`EXT4_GOING_FLAGS_LOGFLUSH`): nothing, without one.
     LogFlush,
-    /// Nothing (`EXT4_GOING_FLAGS_NOLOGFLUSH`).
+    /// Nothing (`EXT4_GOING_FLAGS_NOLOGFLUSH`). What is in the device's page cache stays there.
     NoLogFlush,
 }
 
@@ -74,7 +74,18 @@ pub(super) fn by_flags(sb: &SuperBlock, flags: u32) -> Result {
         return sb.while_frozen(|| force(sb, how));
     }
     force(sb, how);
+    fill_buffers(sb);
     Ok(())
+}
+
+/// Copies what is new in inodes to the buffers of the inode table. These go out with the rest of the device's page cache when it is
+/// closed, if not before: a name that was made has its inode then. ext4 does this with each change of an inode.
+fn fill_buffers(sb: &SuperBlock) {
+    sb.for_each_dirty_inode(|inode| {
+        if let Err(e) = inode::write(inode) {
+            pr_warn!("({}): inode {}: not kept: {e:?}\n", sb.id(), inode.ino());
+        }
+    });
 }
 
 fn force(sb: &SuperBlock, how: How) {

@@ -936,6 +936,30 @@ struct inode *notblk_quota_file_get(struct super_block *sb, int type)
 	return inode ? igrab(inode) : NULL;
 }
 
+/* As drop_pagecache_sb() walks: an inode that is referenced stays on the list, and where it is. */
+struct inode *notblk_next_dirty_inode(struct super_block *sb, struct inode *last)
+{
+	struct inode *inode = last ? last : list_entry(&sb->s_inodes, struct inode, i_sb_list);
+	struct inode *found = NULL;
+
+	spin_lock(&sb->s_inode_list_lock);
+	list_for_each_entry_continue(inode, &sb->s_inodes, i_sb_list) {
+		spin_lock(&inode->i_lock);
+		if (!(inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW | I_CREATING)) &&
+		    (inode_state_read(inode) & I_DIRTY_INODE)) {
+			__iget(inode);
+			found = inode;
+		}
+		spin_unlock(&inode->i_lock);
+		if (found)
+			break;
+	}
+	spin_unlock(&sb->s_inode_list_lock);
+	iput(last);
+	cond_resched();
+	return found;
+}
+
 struct inode *notblk_path_inode(const struct path *path)
 {
 	return d_inode(path->dentry);

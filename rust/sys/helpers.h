@@ -244,6 +244,8 @@ void notblk_quota_set_sys_file(struct super_block *sb);
 /* The inode of a quota file that is on, or NULL; the second with a reference of the caller's. */
 struct inode *notblk_quota_file(struct super_block *sb, int type);
 struct inode *notblk_quota_file_get(struct super_block *sb, int type);
+/* The next dirty inode behind `last`, NULL for the first, with a reference; that to `last` is put. May sleep. */
+struct inode *notblk_next_dirty_inode(struct super_block *sb, struct inode *last);
 struct inode *notblk_path_inode(const struct path *path);
 
 /* linux/fs_context.h: a line for the caller of mount(2) or fsconfig(2) */

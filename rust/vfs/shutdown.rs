@@ -4,9 +4,9 @@
 //!
 //! C: `ext4_forced_shutdown` and who asks it; `shutdown` of `struct super_operations`; `bdev_freeze`.
 
-use super::{file, to_result, FileSystem, Inode, SuperBlock};
+use super::{file, to_result, FileSystem, Inode, InodeRef, SuperBlock};
 use crate::sys::bindings;
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr};
 use kernel::{error::from_result, prelude::*};
 
 /// What the wrappers ask, and what becomes `shutdown` of `struct super_operations`.
@@ -115,6 +115,26 @@ impl<T: FileSystem> Table<T> {
 }
 
 impl<T: FileSystem> SuperBlock<T> {
+    /// Calls `each` for every inode that is to be written, its timestamps alone aside. One that becomes so meanwhile may be left
+    /// out. Sleeps.
+    pub(crate) fn for_each_dirty_inode(&self, mut each: impl FnMut(&Inode<T>)) {
+        let mut last: Option<InodeRef<'_, T>> = None;
+        loop {
+            let behind = last.take().map_or(ptr::null_mut(), InodeRef::into_raw);
+            // SAFETY: the superblock is valid by invariant; `behind` is no inode, or one of its own with a reference that we give
+            // away.
+            let found = unsafe { bindings::notblk_next_dirty_inode(self.as_raw(), behind) };
+            if found.is_null() {
+                return;
+            }
+            // SAFETY: a reference of our own to an inode of this superblock, which stays for as long as `self`; not I_NEW, so it is
+            // complete.
+            let inode = unsafe { InodeRef::from_raw(found) };
+            each(&inode);
+            last = Some(inode);
+        }
+    }
+
     /// Runs `work` while the device is frozen: everything that was dirty has been written, and nobody is writing. C:
     /// `bdev_freeze`, `bdev_thaw`. Sleeps.
     ///

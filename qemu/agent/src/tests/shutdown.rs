@@ -8,16 +8,60 @@ use crate::sys::{ioctl, Mapping};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{FallocateFlags, IFlags};
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{symlink, FileExt, PermissionsExt};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    [(0, "sync"), (1, "logflush"), (2, "nologflush")]
-        .into_iter()
-        .map(|(flags, name)| {
-            test(&format!("shutdown/{name}"), move |env| shutdown(env, flags)).damages()
+    let ways = [(0, "sync"), (1, "logflush"), (2, "nologflush")];
+    ways.into_iter()
+        .flat_map(|(flags, name)| {
+            [
+                test(&format!("shutdown/{name}"), move |env| shutdown(env, flags)).damages(),
+                test(&format!("shutdown/{name}-names"), move |env| {
+                    names(env, flags)
+                })
+                .damages(),
+            ]
         })
         .collect()
+}
+
+/// Names that were made just before belong to inodes, and those that were removed to none: what e2fsck finds is consistent.
+fn names(env: &Env, flags: u32) -> Result<()> {
+    let mounted = env.mount("")?;
+    let name = |kind: &str, n: u32| env.path(format!("{kind}-{n}"));
+    for n in 0..20 {
+        fs::write(name("old", n), vec![0x11; 5000])?;
+    }
+    rustix::fs::sync();
+    for n in 0..20 {
+        fs::write(name("new", n), b"")?;
+        fs::create_dir(name("dir", n))?;
+        fs::write(name("dir", n).join("file"), b"")?;
+        fs::hard_link(name("new", n), name("link", n))?;
+        symlink(
+            "x".repeat(if n % 2 == 0 { 10 } else { 100 }),
+            name("sym", n),
+        )?;
+        match n % 3 {
+            0 => fs::remove_file(name("old", n))?,
+            1 => fs::rename(name("old", n), name("dir", n).join("old"))?,
+            _ => open_buffered(name("old", n))?.set_len(100)?,
+        }
+    }
+    ioctl::shutdown(&File::open(env.path(""))?, flags).context("shut down")?;
+    mounted.end()?;
+    let (code, text) = tool_code("e2fsck", &["-fn", DISK])?;
+    ensure!(code == 0, "e2fsck -fn ended with {code}: {text}");
+    let mounted = env.mount("")?;
+    // What was not to be flushed may be gone, whole.
+    for n in 0..if flags == 2 { 0 } else { 20 } {
+        for path in [name("link", n), name("dir", n).join("file"), name("sym", n)] {
+            fs::symlink_metadata(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    mounted.end()?;
+    tool_code("e2fsck", &["-fy", DISK]).map(drop)
 }
 
 /// Everything says EIO from then on; what can be told from memory still is; unmount works, and after e2fsck what had been
