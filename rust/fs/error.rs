@@ -36,6 +36,7 @@ fn report_from(
 ) -> Error {
     if record::emergency_state(sb).is_ok() {
         pr_err!("({}): error: {}\n", sb.id(), what);
+        sb.report_metadata_error(u64::from(ino), EUCLEAN);
         record::handle(sb, ino, block, place);
     }
     EUCLEAN

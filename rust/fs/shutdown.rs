@@ -6,7 +6,7 @@
 //! in use, so that e2fsck looks.
 
 use super::{inode, Notblk, SuperBlock};
-use crate::vfs::shutdown;
+use crate::vfs::{errno::ESHUTDOWN, shutdown};
 use kernel::{
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
@@ -94,6 +94,7 @@ fn force(sb: &SuperBlock, how: How) {
         // CAST: the numbers of the ioctl.
         pr_alert!("({}): shut down requested ({})\n", sb.id(), how as u32);
     }
+    sb.report_metadata_error(0, ESHUTDOWN);
     data.options.stop_discard();
     data.gate().open_for("shut down");
 }

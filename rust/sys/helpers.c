@@ -10,6 +10,7 @@
 #include <linux/rcupdate.h>
 #include <linux/compat.h>
 #include <linux/freezer.h>
+#include <linux/fserror.h>
 #include <linux/iversion.h>
 #include <linux/sched/signal.h>
 #include <linux/lockdep.h>
@@ -934,6 +935,14 @@ struct inode *notblk_quota_file_get(struct super_block *sb, int type)
 	struct inode *inode = sb_dqopt(sb)->files[type];
 
 	return inode ? igrab(inode) : NULL;
+}
+
+void notblk_report_metadata_error(struct super_block *sb, u64 ino, int error)
+{
+	/* Where the inode is in memory, fserror_report() takes a reference of its own. */
+	rcu_read_lock();
+	fserror_report(sb, ino ? find_inode_by_ino_rcu(sb, ino) : NULL, FSERR_METADATA, 0, 0, error, GFP_ATOMIC);
+	rcu_read_unlock();
 }
 
 /* As drop_pagecache_sb() walks: an inode that is referenced stays on the list, and where it is. */

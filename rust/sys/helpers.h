@@ -244,6 +244,8 @@ void notblk_quota_set_sys_file(struct super_block *sb);
 /* The inode of a quota file that is on, or NULL; the second with a reference of the caller's. */
 struct inode *notblk_quota_file(struct super_block *sb, int type);
 struct inode *notblk_quota_file_get(struct super_block *sb, int type);
+/* fserror_report_file_metadata() of an inode by its number, or, for 0, fserror_report_metadata(); `error` is negative. */
+void notblk_report_metadata_error(struct super_block *sb, u64 ino, int error);
 /* The next dirty inode behind `last`, NULL for the first, with a reference; that to `last` is put. May sleep. */
 struct inode *notblk_next_dirty_inode(struct super_block *sb, struct inode *last);
 struct inode *notblk_path_inode(const struct path *path);

@@ -7,11 +7,11 @@
 
 #[cfg(notblk_has_errno_names)]
 pub(crate) use kernel::error::code::{
-    ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN,
+    ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESHUTDOWN, ESTALE, EUCLEAN,
 };
 
 #[cfg(not(notblk_has_errno_names))]
-pub(crate) use own::{ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESTALE, EUCLEAN};
+pub(crate) use own::{ENAMETOOLONG, ENODATA, ENOTEMPTY, EOPNOTSUPP, ESHUTDOWN, ESTALE, EUCLEAN};
 
 #[cfg(not(notblk_has_errno_names))]
 mod own {
@@ -40,6 +40,7 @@ mod own {
     pub(crate) const ENODATA: Error = Known::<{ bindings::ENODATA }>::ERROR;
     pub(crate) const ENOTEMPTY: Error = Known::<{ bindings::ENOTEMPTY }>::ERROR;
     pub(crate) const EOPNOTSUPP: Error = Known::<{ bindings::EOPNOTSUPP }>::ERROR;
+    pub(crate) const ESHUTDOWN: Error = Known::<{ bindings::ESHUTDOWN }>::ERROR;
     pub(crate) const ESTALE: Error = Known::<{ bindings::ESTALE }>::ERROR;
     pub(crate) const EUCLEAN: Error = Known::<{ bindings::EUCLEAN }>::ERROR;
 }

@@ -174,6 +174,7 @@ mod tests {
     fn errnos_are_what_c_says() {
         assert_eq!(EUCLEAN.to_errno(), -117);
         assert_eq!(ESTALE.to_errno(), -116);
+        assert_eq!(ESHUTDOWN.to_errno(), -108);
         assert_eq!(EOPNOTSUPP.to_errno(), -95);
         assert_eq!(ENOTEMPTY.to_errno(), -39);
         assert_eq!(ENAMETOOLONG.to_errno(), -36);

@@ -218,6 +218,16 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Id(unsafe { (*self.as_raw()).s_id })
     }
 
+    /// Tells whoever watches the filesystem (`FAN_FS_ERROR` of fanotify) of damage to an inode, by its number, or to no inode in
+    /// particular (0). Does not sleep, and takes no lock of ours; what cannot be told is lost. C: `fserror_report_file_metadata`,
+    /// `fserror_report_metadata`.
+    pub(crate) fn report_metadata_error(&self, ino: u64, error: Error) {
+        // SAFETY: valid by invariant; our inodes are freed behind RCU's grace period, as the search for one wants it.
+        unsafe {
+            bindings::notblk_report_metadata_error(self.as_raw(), ino, error.to_errno());
+        }
+    }
+
     /// The device's number (`s_dev`).
     pub(crate) fn dev(&self) -> u32 {
         // SAFETY: valid by invariant; set before the filesystem sees the superblock.

@@ -32,9 +32,11 @@ const TRANSLATED: &str = "max,la57=off,erms=off,fsrm=off";
 /// More of its command line. Retpolines and the like guard against what a translator does not have, at a price for every call. A
 /// processor that the host did not run for twenty seconds looks locked up to the kernel, which is no fault of its own: what
 /// hangs is found by our clocks. Nor is its clock unreliable: 7.2's watchdog of clocks, once it has been kept waiting, comes again
-/// and again without a pause, until the guest does nothing else.
+/// and again without a pause, until the guest does nothing else. The timer works, too: the kernel counts its ticks at boot against
+/// cycles, which go on while the host does something else, and panics where it has seen too few.
 const TRANSLATED_CMDLINE: &str =
-    " mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 tsc=nowatchdog";
+    " mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 tsc=nowatchdog \
+    no_timer_check";
 
 /// Files that QEMU inherits.
 pub type Files = Vec<OwnedFd>;

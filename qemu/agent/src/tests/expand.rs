@@ -170,9 +170,9 @@ fn with_project(env: &Env) -> Result<()> {
     let mounted = env.mount("prjquota")?;
     let value = |len: usize| vec![b'v'; len];
     let seen = || -> Result<()> {
-        ensure!(get(&env.path("full"), "user.a")? == value(72), "full");
+        ensure!(get(env.path("full"), "user.a")? == value(72), "full");
         for (name, len) in [("user.a", 4), ("user.b", 20), ("user.c", 4)] {
-            ensure!(get(&env.path("several"), name)? == value(len), "{name}");
+            ensure!(get(env.path("several"), name)? == value(len), "{name}");
         }
         Ok(())
     };

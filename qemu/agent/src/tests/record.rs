@@ -5,9 +5,11 @@ use super::env::{errno, fails, fails_somehow, Env};
 use super::{test, Test};
 use crate::buf::Buffer;
 use crate::fs::{self, open_buffered, open_direct, tool, tool_code, DISK, MNT};
+use crate::sys::{fanotify::Errors, ioctl};
 use anyhow::{ensure, Context, Result};
 use std::fs::{self as file, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -16,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         test("record/remount-ro", remount_ro).damages(),
         test("record/mounts", mounts),
         test("record/warnings", warnings),
+        test("record/fanotify", told).damages(),
     ]
 }
 
@@ -323,4 +326,43 @@ fn warnings(env: &Env) -> Result<()> {
         "silent about errors"
     );
     set("state", "1").map(drop)
+}
+
+/// Who listens by fanotify is told of damage, and whose it is, and of a shutdown.
+fn told(env: &Env) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let mounted = env.mount("")?;
+    let dir = env.path("dir");
+    file::create_dir(&dir)?;
+    let ino = file::metadata(&dir)?.ino() as u32;
+    mounted.end()?;
+    // The length of the first entry: none is so short.
+    tool(
+        "debugfs",
+        &["-w", "-R", "zap_block -f /dir -o 4 -l 2 -p 1 0", DISK],
+    )?;
+    let mounted = env.mount("errors=continue")?;
+    let mut errors = Errors::watch(Path::new(MNT))?;
+    // What is damaged is left out; that is no error for who reads it.
+    let listed = file::read_dir(&dir)?.collect::<std::io::Result<Vec<_>>>()?;
+    ensure!(listed.is_empty(), "{listed:?}");
+    let event = errors.next().context("nobody is told of the damage")?;
+    ensure!(
+        event.errno == libc::EUCLEAN && event.count >= 1 && event.ino == Some(ino),
+        "{event:?} of inode {ino}"
+    );
+    let root = File::open(MNT)?;
+    ioctl::shutdown(&root, 2)?;
+    let event = loop {
+        let event = errors.next().context("nobody is told of the shutdown")?;
+        if event.errno != libc::EUCLEAN {
+            break event;
+        }
+    };
+    ensure!(
+        event.errno == libc::ESHUTDOWN && event.ino.is_none(),
+        "{event:?} of the shutdown"
+    );
+    drop((root, errors));
+    mounted.end()
 }

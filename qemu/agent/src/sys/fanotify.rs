@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What fanotify(7) tells of a filesystem's errors (`FAN_FS_ERROR`).
+
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Listens to one mounted filesystem.
+pub struct Errors(File);
+
+/// One event.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FsError {
+    /// The errno, positive.
+    pub errno: i32,
+    /// How many errors it stands for: further ones are not told while it waits to be read.
+    pub count: u32,
+    /// Whose: the inode's number in the file handle.
+    pub ino: Option<u32>,
+}
+
+impl Errors {
+    /// Of the filesystem on which `path` is.
+    pub fn watch(path: &Path) -> Result<Errors> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let flags = libc::FAN_CLASS_NOTIF | libc::FAN_REPORT_FID | libc::FAN_CLOEXEC;
+        // SAFETY: no memory of ours is touched.
+        let fd = unsafe { libc::fanotify_init(flags, libc::O_RDONLY as u32) };
+        if fd < 0 {
+            return Err(Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nobody else has.
+        let file = unsafe { File::from_raw_fd(fd) };
+        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
+        // SAFETY: `path` is a C string that lives through the call.
+        let code = unsafe {
+            libc::fanotify_mark(fd, flags, libc::FAN_FS_ERROR, libc::AT_FDCWD, path.as_ptr())
+        };
+        if code < 0 {
+            return Err(Error::last_os_error());
+        }
+        Ok(Errors(file))
+    }
+
+    /// The next event; `TimedOut` where there is none for five seconds.
+    pub fn next(&mut self) -> Result<FsError> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let wait = Timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
+        if poll(&mut fds, Some(&wait))? == 0 {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        // Less than two events, which all have the same length here.
+        let mut bytes = [0; 4096];
+        let length = self.0.read(&mut bytes)?;
+        parse(&bytes[..length]).ok_or_else(|| Error::from(ErrorKind::InvalidData))
+    }
+}
+
+/// `struct fanotify_event_metadata`, behind which the particulars are, each with its type and its length.
+fn parse(bytes: &[u8]) -> Option<FsError> {
+    let u16_at = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let end = u32_at(0)? as usize;
+    let mut at = usize::from(u16_at(6)?);
+    let mut error = None;
+    let mut ino = None;
+    while at < end {
+        let length = usize::from(u16_at(at + 2)?);
+        match bytes.get(at).copied()? {
+            libc::FAN_EVENT_INFO_TYPE_ERROR => {
+                error = Some((u32_at(at + 4)? as i32, u32_at(at + 8)?));
+            }
+            // Behind the filesystem's identity: length, type, handle. `FILEID_INO32_GEN` begins with the number.
+            libc::FAN_EVENT_INFO_TYPE_FID if u32_at(at + 16)? == 1 => ino = Some(u32_at(at + 20)?),
+            _ => {}
+        }
+        at += length.max(4);
+    }
+    let (errno, count) = error?;
+    Some(FsError { errno, count, ino })
+}
