@@ -89,6 +89,9 @@ pub const SUPPORTED_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER
     | RO_COMPAT_QUOTA
     | RO_COMPAT_PROJECT;
 
+/// Those of them that ext2 and ext3 have.
+const EXT2_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE;
+
 /// The features that forbid mounting this filesystem.
 pub fn unsupported_incompat(raw: &RawSuperBlock) -> Names {
     Names {
@@ -101,6 +104,14 @@ pub fn unsupported_incompat(raw: &RawSuperBlock) -> Names {
 pub fn unsupported_ro_compat(raw: &RawSuperBlock) -> Names {
     Names {
         bits: raw.feature_ro_compat.get() & !SUPPORTED_RO_COMPAT,
+        names: RO_COMPAT_NAMES,
+    }
+}
+
+/// The features that forbid writing to this filesystem under the name of ext2 or ext3. C: `ext2_feature_set_ok` of `fs/ext4/super.c`.
+pub fn not_of_ext2(raw: &RawSuperBlock) -> Names {
+    Names {
+        bits: raw.feature_ro_compat.get() & !EXT2_RO_COMPAT,
         names: RO_COMPAT_NAMES,
     }
 }

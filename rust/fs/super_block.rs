@@ -536,6 +536,18 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         );
         return Err(EINVAL);
     }
+    let name = sb.type_name();
+    // What tools know of ext2 ends here: quota(8), for one, does not look for hidden quota files in it.
+    let foreign = features::not_of_ext2(raw);
+    if (name == c"ext2" || name == c"ext3") && !sb.is_read_only() && !foreign.is_empty() {
+        pr_err!(
+            "({}): cannot mount read-write as {}: features: {}\n",
+            sb.id(),
+            name,
+            foreign
+        );
+        return Err(EINVAL);
+    }
     let ro_compat = features::unsupported_ro_compat(raw);
     let wants_quota = features::RO_COMPAT_QUOTA | features::RO_COMPAT_PROJECT;
     if !crate::vfs::quota::SUPPORTED && raw.feature_ro_compat.get() & wants_quota != 0 {

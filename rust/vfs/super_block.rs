@@ -218,6 +218,12 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Id(unsafe { (*self.as_raw()).s_id })
     }
 
+    /// The name under which it is being mounted: notblk, or an alias.
+    pub(crate) fn type_name(&self) -> &CStr {
+        // SAFETY: valid by invariant; the type is registered, with a name that the module owns, for as long as it has superblocks.
+        unsafe { CStr::from_char_ptr((*(*self.as_raw()).s_type).name) }
+    }
+
     /// Tells whoever watches the filesystem (`FAN_FS_ERROR` of fanotify) of damage to an inode, by its number, or to no inode in
     /// particular (0). Does not sleep, and takes no lock of ours; what cannot be told is lost. C: `fserror_report_file_metadata`,
     /// `fserror_report_metadata`.

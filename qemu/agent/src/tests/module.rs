@@ -3,7 +3,7 @@
 
 use super::env::{errno, fails, Env, Skip};
 use super::{test, Test};
-use crate::fs::{self, Mounted, DISK, MNT};
+use crate::fs::{self, tool, try_mount, Mounted, DISK, MNT};
 use crate::modules;
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
@@ -83,6 +83,22 @@ fn alias(env: &Env) -> Result<()> {
         mounted.end()?;
         modules::remove("notblk")?;
         ensure!(!known(name)? && !known("notblk")?, "a name is left behind");
+    }
+    // What ext4 has and ext2 has not: as the C driver, which takes such an image under its own name only.
+    tool("debugfs", &["-w", "-R", "feature extra_isize", DISK])?;
+    tool("debugfs", &["-w", "-R", "ssv want_extra_isize 32", DISK])?;
+    for (name, works) in [("ext2", false), ("ext3", false), ("ext4", true)] {
+        modules::load("notblk", &[&format!("alias={name}")])?;
+        if !works {
+            fails(errno(try_mount(name, DISK, MNT, "")), libc::EINVAL, name)?;
+            let mounted = Mounted::of_type(name, DISK, MNT, "ro")?;
+            mounted.end()?;
+        }
+        for works in ["notblk", name].into_iter().take(1 + usize::from(works)) {
+            let mounted = Mounted::of_type(works, DISK, MNT, "")?;
+            mounted.end()?;
+        }
+        modules::remove("notblk")?;
     }
     fails(
         errno(modules::try_insert("notblk", &["alias=xfs"])),
