@@ -35,9 +35,18 @@ module! {
 
 /// The names under which notblk can be mounted.
 struct Module {
-    _own: Pin<KBox<Registration<Notblk>>>,
-    _alias: Option<Pin<KBox<Registration<Notblk>>>>,
+    _own: Name,
+    _aliases: [Option<Name>; ALIASES.len()],
 }
+
+type Name = Pin<KBox<Registration<Notblk>>>;
+
+/// What `alias=` takes, and the names of their inode caches.
+const ALIASES: [(&CStr, &CStr); 3] = [
+    (c"ext2", c"notblk_ext2_inode_cache"),
+    (c"ext3", c"notblk_ext3_inode_cache"),
+    (c"ext4", c"notblk_ext4_inode_cache"),
+];
 
 impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
@@ -48,34 +57,46 @@ impl kernel::Module for Module {
                 GFP_KERNEL,
             )
         };
-        let alias = match alias() {
-            None => None,
-            Some(name) => {
-                let (name, cache) = match name.to_bytes() {
-                    b"ext2" => (c"ext2", c"notblk_ext2_inode_cache"),
-                    b"ext3" => (c"ext3", c"notblk_ext3_inode_cache"),
-                    b"ext4" => (c"ext4", c"notblk_ext4_inode_cache"),
-                    _ => {
-                        pr_err!("alias= takes ext2, ext3 or ext4\n");
-                        return Err(EINVAL);
-                    }
-                };
-                // EBUSY, as register_filesystem says it. (EEXIST would say it better, but the module loader keeps that
-                // one for "this module is loaded already" and turns ours into EBUSY, with a warning.)
-                Some(register(name, cache).inspect_err(|_| {
-                    pr_err!(
-                        "alias={}: another driver has this name (ext4.ko?)\n",
-                        name.to_str().unwrap_or("?")
-                    );
-                })?)
+        let wanted = wanted()?;
+        let mut aliases = [None, None, None];
+        for ((slot, (name, cache)), wanted) in aliases.iter_mut().zip(ALIASES).zip(wanted) {
+            if !wanted {
+                continue;
             }
-        };
+            // EBUSY, as register_filesystem says it. (EEXIST would say it better, but the module loader keeps that one for
+            // "this module is loaded already" and turns ours into EBUSY, with a warning.)
+            *slot = Some(register(name, cache).inspect_err(|_| {
+                pr_err!("alias={name}: another driver has this name (ext4.ko?)\n");
+            })?);
+        }
         // Last: from here on somebody may mount, and nothing may fail.
         let own = register(c"notblk", c"notblk_inode_cache")?;
         pr_info!("loaded\n");
         Ok(Self {
             _own: own,
-            _alias: alias,
+            _aliases: aliases,
         })
     }
+}
+
+/// Which of [`ALIASES`] the module parameter asks for: one, or several with commas between them.
+fn wanted() -> Result<[bool; ALIASES.len()]> {
+    let mut wanted = [false; ALIASES.len()];
+    let Some(list) = alias() else {
+        return Ok(wanted);
+    };
+    for asked in list.to_bytes().split(|&byte| byte == b',') {
+        let known = wanted
+            .iter_mut()
+            .zip(ALIASES)
+            .find(|(_, (name, _))| name.to_bytes() == asked);
+        match known {
+            Some((wanted, _)) => *wanted = true,
+            None => {
+                pr_err!("alias= takes ext2, ext3 and ext4, with commas between them\n");
+                return Err(EINVAL);
+            }
+        }
+    }
+    Ok(wanted)
 }

@@ -124,7 +124,7 @@ fn volume_name(label: &Label) -> Result<[u8; 16]> {
 /// Changes the superblock and its copies. C: `ext4_update_superblocks_fn`.
 fn update_all_supers(sb: &SuperBlock, change: impl Fn(&mut RawSuperBlock)) -> Result {
     record::emergency_state(sb)?;
-    update_super(sb, &change)?.sync()?;
+    update_super(sb, &change)?.sync_through()?;
     let geo = &sb.data().geo;
     let transaction = Transaction::start(sb);
     for group in (1..geo.group_count()).filter(|&group| geo.group_has_super(group)) {

@@ -638,7 +638,7 @@ pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
     } else {
         state & !superblock::STATE_VALID
     };
-    write_super(sb, state)?.sync()
+    write_super(sb, state)?.sync_through()
 }
 
 /// The superblock as the disk has it.
@@ -683,7 +683,7 @@ fn mark_mounted(sb: &SuperBlock) -> Result {
             raw.flags = U32::new(raw.flags.get() | superblock::FLAGS_UNSIGNED_HASH);
         }
     })?
-    .sync()?;
+    .sync_through()?;
     if let Some(reason) = found.as_ref().and_then(reason_to_check) {
         pr_warn!(
             "({}): warning: {reason}, running e2fsck is recommended\n",
@@ -791,7 +791,7 @@ pub(super) fn write_errors(sb: &SuperBlock) -> Result {
     match change_super(sb, |raw| {
         raw.state = U16::new(sb.data().with_error(raw.state.get()));
     })? {
-        Ok(buffer) => buffer.sync(),
+        Ok(buffer) => buffer.sync_through(),
         Err(_) => Err(EUCLEAN),
     }
 }

@@ -21,7 +21,7 @@
 /* The kernel crate's module! macro takes numbers only, so the one parameter that is text is declared here. */
 static char *alias;
 module_param(alias, charp, 0444);
-MODULE_PARM_DESC(alias, "also register as this filesystem type: ext2, ext3 or ext4 (while ext4.ko is not loaded)");
+MODULE_PARM_DESC(alias, "also register as these filesystem types: ext2, ext3, ext4, comma-separated (while ext4.ko is not loaded)");
 
 const char *notblk_alias(void)
 {
@@ -200,6 +200,11 @@ bool notblk_buffer_uptodate(const struct buffer_head *bh)
 void notblk_set_buffer_uptodate(struct buffer_head *bh)
 {
 	set_buffer_uptodate(bh);
+}
+
+int notblk_sync_dirty_buffer_fua(struct buffer_head *bh)
+{
+	return __sync_dirty_buffer(bh, REQ_SYNC | REQ_FUA);
 }
 
 bool notblk_buffer_write_io_error(const struct buffer_head *bh)

@@ -49,6 +49,7 @@ void notblk_get_bh(struct buffer_head *bh);
 void notblk_lock_buffer(struct buffer_head *bh);
 bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
+int notblk_sync_dirty_buffer_fua(struct buffer_head *bh);
 bool notblk_buffer_write_io_error(const struct buffer_head *bh);
 void notblk_clear_buffer_write_io_error(struct buffer_head *bh);
 void notblk_clear_buffer_dirty(struct buffer_head *bh);

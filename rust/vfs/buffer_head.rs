@@ -62,6 +62,22 @@ impl Buffer<'_> {
     pub(crate) fn sync(&self) -> Result {
         // SAFETY: valid by invariant.
         to_result(unsafe { bindings::sync_dirty_buffer(self.as_raw()) })?;
+        self.check_written()
+    }
+
+    /// As [`Buffer::sync`], and past the device's cache of writes (`REQ_FUA`). C: `ext4_commit_super` with barriers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buffer::sync`].
+    pub(crate) fn sync_through(&self) -> Result {
+        // SAFETY: valid by invariant.
+        to_result(unsafe { bindings::notblk_sync_dirty_buffer_fua(self.as_raw()) })?;
+        self.check_written()
+    }
+
+    /// Whether the last write went well.
+    fn check_written(&self) -> Result {
         // SAFETY: valid by invariant.
         if unsafe { bindings::notblk_buffer_write_io_error(self.as_raw()) } {
             return Err(EIO);

@@ -84,6 +84,15 @@ fn alias(env: &Env) -> Result<()> {
         modules::remove("notblk")?;
         ensure!(!known(name)? && !known("notblk")?, "a name is left behind");
     }
+    modules::load("notblk", &["alias=ext4,ext2"])?;
+    ensure!(
+        known("ext2")? && !known("ext3")? && known("ext4")?,
+        "other names than asked for"
+    );
+    let mounted = Mounted::of_type("ext2", DISK, MNT, "")?;
+    mounted.end()?;
+    modules::remove("notblk")?;
+    ensure!(!known("ext2")? && !known("ext4")?, "a name is left behind");
     // What ext4 has and ext2 has not: as the C driver, which takes such an image under its own name only.
     tool("debugfs", &["-w", "-R", "feature extra_isize", DISK])?;
     tool("debugfs", &["-w", "-R", "ssv want_extra_isize 32", DISK])?;
@@ -100,11 +109,14 @@ fn alias(env: &Env) -> Result<()> {
         }
         modules::remove("notblk")?;
     }
-    fails(
-        errno(modules::try_insert("notblk", &["alias=xfs"])),
-        libc::EINVAL,
-        "alias=xfs",
-    )?;
+    for wrong in ["alias=xfs", "alias=ext2,xfs", "alias=ext2,", "alias="] {
+        fails(
+            errno(modules::try_insert("notblk", &[wrong])),
+            libc::EINVAL,
+            wrong,
+        )?;
+        ensure!(!known("ext2")?, "{wrong} left a name behind");
+    }
     ensure!(!known("notblk")?, "a refused module left its name behind");
     modules::load("notblk", &[])
 }
