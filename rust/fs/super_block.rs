@@ -399,6 +399,10 @@ impl super_block::Operations for Notblk {
         let buffer = write_super(sb, sb.data().clean_state() & !superblock::STATE_VALID)?;
         if wait {
             buffer.sync()?;
+            // Inodes have reached their buffers by now, but not these the disk: VFS waits for them afterwards, and then nobody
+            // flushes.
+            sb.sync_device()?;
+            sb.flush_device()?;
         }
         Ok(())
     }
@@ -638,6 +642,11 @@ pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
     } else {
         state & !superblock::STATE_VALID
     };
+    if clean {
+        // What it vouches for must not come after it. What a disk refuses is remembered elsewhere (`rewrite_lost`).
+        let _ = sb.sync_device();
+        sb.flush_device()?;
+    }
     write_super(sb, state)?.sync_through()
 }
 

@@ -306,6 +306,16 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::notblk_bdev_read_only(self.as_raw()) }
     }
 
+    /// Has the device put what it was given where it stays when the power goes. C: `blkdev_issue_flush`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`, `ENOMEM`.
+    pub(crate) fn flush_device(&self) -> Result {
+        // SAFETY: valid by invariant, and the device is open as long as the superblock is.
+        super::to_result(unsafe { bindings::blkdev_issue_flush((*self.as_raw()).s_bdev) })
+    }
+
     /// Writes everything dirty in the device's page cache and waits. C: `sync_blockdev`.
     pub(crate) fn sync_device(&self) -> Result {
         // SAFETY: valid by invariant, and `s_bdev` is open as long as the superblock is.

@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
     tests.push(test("durable/superblock", superblock));
+    tests.push(test("durable/flushes", flushes));
     tests.push(test("durable/dirsync", dirsync));
     tests
 }
@@ -346,4 +347,49 @@ fn dirsync(env: &Env) -> Result<()> {
     let (code, text) = crate::fs::tool_code("e2fsck", &["-fy", &path])?;
     ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
     disk.end()
+}
+
+/// How often the disk was told to put its cache of writes where it stays.
+fn disk_flushes() -> Result<u64> {
+    let stat = file::read_to_string(format!("/sys/block/{}/stat", name_of(DISK)?))?;
+    let field = stat.split_whitespace().nth(15);
+    field
+        .context("no count of flushes")?
+        .parse()
+        .context("a count")
+}
+
+fn name_of(disk: &str) -> Result<&str> {
+    disk.strip_prefix("/dev/").context("a device's name")
+}
+
+/// A disk with a cache of writes is told to empty it, by `syncfs`, by `fsync`, and before the superblock says that all is clean.
+fn flushes(env: &Env) -> Result<()> {
+    let queue = format!("/sys/block/{}/queue/write_cache", name_of(DISK)?);
+    let before = file::read_to_string(&queue)?;
+    file::write(&queue, "write back")?;
+    let run = || -> Result<()> {
+        let mounted = env.mount("")?;
+        let handle = open_buffered(env.path("file"))?;
+        let mut seen = disk_flushes()?;
+        let mut more = |what: &str| -> Result<()> {
+            let now = disk_flushes()?;
+            ensure!(now > seen, "{what}: no flush");
+            seen = now;
+            Ok(())
+        };
+        handle.write_all_at(&[1; 5000], 0)?;
+        rustix::fs::syncfs(&handle)?;
+        more("syncfs")?;
+        handle.write_all_at(&[2; 5000], 0)?;
+        handle.sync_all()?;
+        more("fsync")?;
+        handle.write_all_at(&[3; 5000], 0)?;
+        drop(handle);
+        mounted.end()?;
+        more("umount")
+    };
+    let result = run();
+    file::write(&queue, before.trim())?;
+    result
 }
