@@ -81,11 +81,15 @@ pub(super) fn by_flags(sb: &SuperBlock, flags: u32) -> Result {
 /// Copies what is new in inodes to the buffers of the inode table. These go out with the rest of the device's page cache when it is
 /// closed, if not before: a name that was made has its inode then. ext4 does this with each change of an inode.
 fn fill_buffers(sb: &SuperBlock) {
+    let mut lost = 0_u64;
     sb.for_each_dirty_inode(|inode| {
-        if let Err(e) = inode::write(inode) {
-            pr_warn!("({}): inode {}: not kept: {e:?}\n", sb.id(), inode.ino());
+        if inode::write(inode).is_err() {
+            lost = lost.saturating_add(1);
         }
     });
+    if lost != 0 {
+        pr_warn!("({}): changes of {lost} inodes are lost\n", sb.id());
+    }
 }
 
 fn force(sb: &SuperBlock, how: How) {
