@@ -65,14 +65,21 @@ pub(super) fn expand_locked(
     }
     match Body::open_used(inode, attributes)? {
         Some(mut body) => {
-            if body.area.free() < by {
-                if crowded == Crowded::Stay {
-                    return Err(ENOSPC);
-                }
-                move_out(transaction, inode, &mut body, by)?;
+            let block = if body.area.free() >= by {
+                None
+            } else if crowded == Crowded::Stay {
+                return Err(ENOSPC);
+            } else {
+                Some(move_out(inode, &mut body, by)?)
+            };
+            // Before the block is stored: what may fail comes first, so that no attribute is in both.
+            let body = body.shortened(inode, by)?;
+            if let Some(block) = block {
+                block.store(transaction, inode)?;
+                // It may have another block now, whatever becomes of what the room is wanted for.
+                inode.mark_dirty();
             }
-            body.shortened(inode, by)?
-                .store_with(transaction, inode, attributes, |access| grow(inode, access))?;
+            body.store_with(transaction, inode, attributes, |access| grow(inode, access))?;
         }
         None => {
             let (buffer, _) = inode::buffer(inode.sb(), inode.ino())?;
@@ -117,14 +124,9 @@ fn grow(inode: &Inode, access: &mut impl BlockMut) -> Result {
         .or_report(sb, At::Inode(inode.ino()))
 }
 
-/// Moves attributes from a copy of the body to the inode's block, until `by` bytes are free in the copy. C:
+/// Moves attributes from a copy of the body to one of the inode's block, until `by` bytes are free in the copy. C:
 /// `ext4_xattr_make_inode_space`.
-fn move_out<'sb>(
-    transaction: &Transaction<'sb>,
-    inode: &'sb Inode,
-    body: &mut Body<'sb>,
-    by: usize,
-) -> Result {
+fn move_out<'sb>(inode: &'sb Inode, body: &mut Body<'sb>, by: usize) -> Result<Block<'sb>> {
     let mut block = match Block::open(inode)? {
         Some(block) => block,
         None => Block::empty(inode)?,
@@ -139,7 +141,7 @@ fn move_out<'sb>(
         }
         report(body.area.remove_entry(&entry), inode, None)?;
     }
-    block.store(transaction, inode)
+    Ok(block)
 }
 
 /// The smallest attribute without which there is room; failing that, the last one. Only what the block has room for.

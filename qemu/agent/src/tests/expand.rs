@@ -3,9 +3,11 @@
 
 use super::env::{fails, Env};
 use super::project::{assign, make, project, ONE};
+use super::quota::{open_to_all, user};
 use super::{test, Test};
 use crate::attributes::{get, set};
 use crate::fs::{open_buffered, tool, DISK};
+use crate::quota::{self, Kind};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{statx, AtFlags, StatxFlags, CWD};
 use std::fs::{self, FileTimes};
@@ -19,6 +21,7 @@ pub fn tests() -> Vec<Test> {
         test("expand/attributes", attributes),
         test("expand/project", with_project),
         test("expand/no-room", no_room),
+        test("expand/refused", refused),
         test("expand/superblock", superblock).damages(),
     ]
 }
@@ -211,6 +214,40 @@ fn no_room(env: &Env) -> Result<()> {
     let seen = || -> Result<()> {
         ensure!(get(&path, "user.a")? == [b'v'; 72], "user.a has changed");
         ensure!(get(&path, "user.b")? == rest, "user.b has changed");
+        ensure!(project(&path)? == 0, "it has a project");
+        Ok(())
+    };
+    seen()?;
+    mounted.end()?;
+    let mounted = env.mount("prjquota")?;
+    seen()?;
+    mounted.end()
+}
+
+/// A project that may have no more refuses the inode; what has moved for its sake is not lost.
+fn refused(env: &Env) -> Result<()> {
+    make(env, "project,quota")?;
+    let mounted = env.mount("prjquota")?;
+    let path = env.path("file");
+    open_to_all(env)?;
+    user(|| Ok(fs::write(&path, b"")?))?;
+    mounted.end()?;
+    shrink("file", WITHOUT_PROJECT)?;
+    put("file", "user.a", 72)?;
+    let mounted = env.mount("prjquota")?;
+    let other = env.path("other");
+    user(|| {
+        fs::write(&other, b"")?;
+        Ok(assign(&other, ONE, 0)?)
+    })?;
+    quota::limit(DISK, Kind::Project, ONE, 0, 1)?;
+    fails(
+        user(|| Ok(assign(&path, ONE, 0)))?,
+        libc::EDQUOT,
+        "a project that is full",
+    )?;
+    let seen = || -> Result<()> {
+        ensure!(get(&path, "user.a")? == [b'v'; 72], "user.a has changed");
         ensure!(project(&path)? == 0, "it has a project");
         Ok(())
     };
