@@ -27,7 +27,10 @@ fn module() -> ThisModule {
 
 /// A name for it.
 fn register(name: &'static CStr, cache: &'static CStr) -> Result<Pin<KBox<Registration<Bare>>>> {
-    KBox::try_pin_init(Registration::new(name, cache, &module(), ()), GFP_KERNEL)
+    KBox::try_pin_init(
+        Registration::new(name, cache, true, &module(), ()),
+        GFP_KERNEL,
+    )
 }
 
 /// A superblock, mounted or not, and what it needs.

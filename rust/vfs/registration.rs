@@ -32,7 +32,7 @@ unsafe impl<T: FileSystem> Send for Registration<T> {}
 unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
-    /// Registers `name`.
+    /// Registers `name`. Mounts of it may be idmapped (`FS_ALLOW_IDMAP`), or `mount_setattr` answers `EINVAL`.
     ///
     /// # Errors
     ///
@@ -40,6 +40,7 @@ impl<T: FileSystem> Registration<T> {
     pub(crate) fn new(
         name: &'static CStr,
         cache_name: &'static CStr,
+        idmapped: bool,
         module: &ThisModule,
         data: T::TypeData,
     ) -> impl PinInit<Self, Error> {
@@ -65,9 +66,13 @@ impl<T: FileSystem> Registration<T> {
                 ptr::write_bytes(fs_type, 0, 1);
                 (*fs_type).name = name.as_char_ptr();
                 // The last one: blocks may be larger than pages.
-                (*fs_type).fs_flags = (bindings::FS_REQUIRES_DEV
-                    | bindings::FS_ALLOW_IDMAP
-                    | bindings::FS_LBS) as c_int;
+                let always = bindings::FS_REQUIRES_DEV | bindings::FS_LBS;
+                let idmapped = if idmapped {
+                    bindings::FS_ALLOW_IDMAP
+                } else {
+                    0
+                };
+                (*fs_type).fs_flags = (always | idmapped) as c_int;
                 (*fs_type).init_fs_context = Some(fs_context::Table::<T>::init_fs_context);
                 (*fs_type).kill_sb = Some(super_block::Table::<T>::kill_sb);
                 (*fs_type).owner = owner;

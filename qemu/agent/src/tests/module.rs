@@ -2,6 +2,7 @@
 //! The module itself: in and out, its `alias=` parameter, its own tests.
 
 use super::env::{errno, fails, Env, Skip};
+use super::owners::{mapped_tree, namespace};
 use super::{test, Test};
 use crate::fs::{self, tool, try_mount, Mounted, DISK, MNT};
 use crate::modules;
@@ -15,6 +16,7 @@ pub fn tests() -> Vec<Test> {
         test("module/50-times", fifty_times).mib(16),
         test("module/busy", busy).mib(16),
         test("module/alias", alias).mib(16),
+        test("module/alias-idmapped", alias_idmapped).mib(16),
         test("module/alias-taken", alias_taken).mib(16),
         test("module/kunit", kunit).mib(16),
     ]
@@ -119,6 +121,41 @@ fn alias(env: &Env) -> Result<()> {
     }
     ensure!(!known("notblk")?, "a refused module left its name behind");
     modules::load("notblk", &[])
+}
+
+/// Mounts under the older names cannot be idmapped: these types have no `FS_ALLOW_IDMAP`.
+fn alias_idmapped(env: &Env) -> Result<()> {
+    unload_all()?;
+    match env.driver() {
+        Driver::Notblk => modules::load("notblk", &["alias=ext2,ext3,ext4"])?,
+        Driver::Ext4 => {
+            modules::load("ext4", &[])?;
+            // Its own image has what an ext2 has not.
+            fs::make(Driver::Notblk, DISK, env.image)?;
+        }
+    }
+    let namespace = namespace()?;
+    let allowed = |name: &str| -> Result<()> {
+        let mounted = Mounted::of_type(name, DISK, MNT, "")?;
+        drop(mapped_tree(&namespace).with_context(|| format!("{name}: an idmapped mount"))?);
+        mounted.end()
+    };
+    let refused = |name: &str| -> Result<()> {
+        let mounted = Mounted::of_type(name, DISK, MNT, "")?;
+        fails(mapped_tree(&namespace), libc::EINVAL, name)?;
+        mounted.end()
+    };
+    refused("ext2")?;
+    allowed("ext4")?;
+    if env.driver() == Driver::Notblk {
+        // The C driver mounts no image without a journal as an ext3.
+        refused("ext3")?;
+        allowed("notblk")?;
+        // The tests after this one mount by our own name; the other driver may want the rest.
+        modules::remove("notblk")?;
+        modules::load("notblk", &[])?;
+    }
+    Ok(())
 }
 
 /// The kernel's driver keeps its names.

@@ -8,7 +8,8 @@ use crate::sys::{as_user, idmap, in_user_namespace};
 use anyhow::{ensure, Context, Result};
 use rustix::mount::{move_mount, open_tree, MoveMountFlags, OpenTreeFlags};
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,7 +24,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A user namespace that lives in a child: the identities 100000 to 100009 in it are 0 to 9 outside.
-fn namespace() -> Result<File> {
+pub(super) fn namespace() -> Result<File> {
     // Any program that waits for its input will do.
     let mut child = in_user_namespace(Command::new("debugfs").stdin(Stdio::piped()))
         .stdout(Stdio::null())
@@ -39,6 +40,14 @@ fn namespace() -> Result<File> {
     Ok(namespace)
 }
 
+/// A mount of what is mounted at [`MNT`], detached, idmapped by `namespace`.
+pub(super) fn mapped_tree(namespace: &File) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(rustix::fs::CWD, MNT, flags)?;
+    idmap(tree.as_fd(), namespace)?;
+    Ok(tree)
+}
+
 /// Through the mapped mount, owner 100005 on disk is 5, and 5 is written as 100005.
 fn mapped_mount(env: &Env) -> Result<()> {
     let mounted = env.mount("")?;
@@ -47,9 +56,7 @@ fn mapped_mount(env: &Env) -> Result<()> {
     fs::write(env.path("ours"), b"x")?;
     fs::create_dir(env.path("dir"))?;
     chown(env.path("dir"), Some(100_000), Some(100_000))?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(rustix::fs::CWD, MNT, flags)?;
-    idmap(tree.as_fd(), &namespace()?).context("mount_setattr")?;
+    let tree = mapped_tree(&namespace()?).context("an idmapped mount")?;
     let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&tree, "", rustix::fs::CWD, "/mnt2", empty)?;
     drop(tree);
