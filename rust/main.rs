@@ -23,7 +23,7 @@ mod vfs;
 
 use fs::Notblk;
 use kernel::prelude::*;
-use vfs::registration::{alias, Registration};
+use vfs::registration::{alias, Flags, Registration};
 
 module! {
     type: Module,
@@ -41,38 +41,40 @@ struct Module {
 
 type Name = Pin<KBox<Registration<Notblk>>>;
 
-/// What `alias=` takes, the names of their inode caches, and whether their mounts may be idmapped. C: `ext2_fs_type`,
-/// `ext3_fs_type`, `ext4_fs_type`, of which the last alone has `FS_ALLOW_IDMAP`.
-const ALIASES: [(&CStr, &CStr, bool); 3] = [
-    (c"ext2", c"notblk_ext2_inode_cache", false),
-    (c"ext3", c"notblk_ext3_inode_cache", false),
-    (c"ext4", c"notblk_ext4_inode_cache", true),
+/// What our own name has.
+const FLAGS: Flags = Flags::BLOCKS.idmapped().multigrain();
+
+/// What `alias=` takes, the names of their inode caches, and what they have. C: `ext2_fs_type`, `ext3_fs_type`, `ext4_fs_type`.
+const ALIASES: [(&CStr, &CStr, Flags); 3] = [
+    (c"ext2", c"notblk_ext2_inode_cache", Flags::BLOCKS),
+    (c"ext3", c"notblk_ext3_inode_cache", Flags::BLOCKS),
+    (c"ext4", c"notblk_ext4_inode_cache", FLAGS),
 ];
 
 impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let debugfs = fs::debugfs_root();
-        let register = |name, cache, idmapped| {
+        let register = |name, cache, flags| {
             KBox::try_pin_init(
-                Registration::<Notblk>::new(name, cache, idmapped, module, debugfs.clone()),
+                Registration::<Notblk>::new(name, cache, flags, module, debugfs.clone()),
                 GFP_KERNEL,
             )
         };
         let wanted = wanted()?;
         let mut aliases = [None, None, None];
         for ((slot, alias), wanted) in aliases.iter_mut().zip(ALIASES).zip(wanted) {
-            let (name, cache, idmapped) = alias;
+            let (name, cache, flags) = alias;
             if !wanted {
                 continue;
             }
             // EBUSY, as register_filesystem says it. (EEXIST would say it better, but the module loader keeps that one for
             // "this module is loaded already" and turns ours into EBUSY, with a warning.)
-            *slot = Some(register(name, cache, idmapped).inspect_err(|_| {
+            *slot = Some(register(name, cache, flags).inspect_err(|_| {
                 pr_err!("alias={name}: another driver has this name (ext4.ko?)\n");
             })?);
         }
         // Last: from here on somebody may mount, and nothing may fail.
-        let own = register(c"notblk", c"notblk_inode_cache", true)?;
+        let own = register(c"notblk", c"notblk_inode_cache", FLAGS)?;
         pr_info!("loaded\n");
         Ok(Self {
             _own: own,

@@ -11,7 +11,7 @@ use super::{
     errno::{EOPNOTSUPP, EUCLEAN},
     inode::Iget,
     open_dir::OpenDir,
-    registration::Registration,
+    registration::{Flags, Registration},
     shutdown, super_block, to_count, xattr, Inode, InodeRef, SuperBlock,
 };
 use crate::sys::bindings;
@@ -28,7 +28,7 @@ fn module() -> ThisModule {
 /// A name for it.
 fn register(name: &'static CStr, cache: &'static CStr) -> Result<Pin<KBox<Registration<Bare>>>> {
     KBox::try_pin_init(
-        Registration::new(name, cache, true, &module(), ()),
+        Registration::new(name, cache, Flags::BLOCKS, &module(), ()),
         GFP_KERNEL,
     )
 }

@@ -9,6 +9,26 @@ use crate::sys::bindings;
 use core::ptr;
 use kernel::{prelude::*, types::Opaque, ThisModule};
 
+/// What a filesystem type's mounts can do. C: `fs_flags` of `struct file_system_type`.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// On a block device, in blocks that may be larger than pages. C: `FS_REQUIRES_DEV`, `FS_LBS`.
+    pub(crate) const BLOCKS: Self = Self(bindings::FS_REQUIRES_DEV | bindings::FS_LBS);
+
+    /// They may be idmapped; otherwise `mount_setattr` answers `EINVAL`. C: `FS_ALLOW_IDMAP`.
+    pub(crate) const fn idmapped(self) -> Self {
+        Self(self.0 | bindings::FS_ALLOW_IDMAP)
+    }
+
+    /// A change that follows a look at the times gets a later time, however soon it follows; otherwise times are those of
+    /// the last tick. C: `FS_MGTIME`, Documentation/filesystems/multigrain-ts.rst.
+    pub(crate) const fn multigrain(self) -> Self {
+        Self(self.0 | bindings::FS_MGTIME)
+    }
+}
+
 /// A registered filesystem type with the slab cache of its inodes, and data of the filesystem's for all its mounts.
 /// Dropping it unregisters the name.
 ///
@@ -32,7 +52,7 @@ unsafe impl<T: FileSystem> Send for Registration<T> {}
 unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
-    /// Registers `name`. Mounts of it may be idmapped (`FS_ALLOW_IDMAP`), or `mount_setattr` answers `EINVAL`.
+    /// Registers `name`.
     ///
     /// # Errors
     ///
@@ -40,7 +60,7 @@ impl<T: FileSystem> Registration<T> {
     pub(crate) fn new(
         name: &'static CStr,
         cache_name: &'static CStr,
-        idmapped: bool,
+        flags: Flags,
         module: &ThisModule,
         data: T::TypeData,
     ) -> impl PinInit<Self, Error> {
@@ -65,14 +85,7 @@ impl<T: FileSystem> Registration<T> {
                 let fs_type: *mut bindings::file_system_type = (&raw mut (*slot).fs_type).cast();
                 ptr::write_bytes(fs_type, 0, 1);
                 (*fs_type).name = name.as_char_ptr();
-                // The last one: blocks may be larger than pages.
-                let always = bindings::FS_REQUIRES_DEV | bindings::FS_LBS;
-                let idmapped = if idmapped {
-                    bindings::FS_ALLOW_IDMAP
-                } else {
-                    0
-                };
-                (*fs_type).fs_flags = (always | idmapped) as c_int;
+                (*fs_type).fs_flags = flags.0 as c_int;
                 (*fs_type).init_fs_context = Some(fs_context::Table::<T>::init_fs_context);
                 (*fs_type).kill_sb = Some(super_block::Table::<T>::kill_sb);
                 (*fs_type).owner = owner;

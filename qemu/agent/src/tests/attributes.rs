@@ -3,6 +3,8 @@
 
 use super::env::{errno, fails, Env};
 use super::{test, Test};
+
+use crate::buf::Buffer;
 use crate::fs::{open_buffered, open_direct};
 use crate::sys::ioctl::{get_xattr, set_xattr};
 use anyhow::{ensure, Context, Result};
@@ -23,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         test("attributes/inherited", inherited),
         test("attributes/fsxattr", fsxattr),
         test("attributes/statx", statx_of_files),
+        test("attributes/multigrain", multigrain),
         test("attributes/statx-128", no_birth_time).inode(128),
     ]
 }
@@ -404,5 +407,91 @@ fn no_birth_time(env: &Env) -> Result<()> {
         statx_of(&path)?.stx_mask & StatxFlags::BTIME.bits() == 0,
         "a time of birth"
     );
+    mounted.end()
+}
+
+/// Whoever looks at a file's times after each change sees a later one each time, though the clock of filesystems ticks
+/// a few hundred times a second only.
+fn multigrain(env: &Env) -> Result<()> {
+    const ROUNDS: usize = 50;
+    let mounted = env.mount("")?;
+    let dir = env.path("dir");
+    fs::create_dir(&dir)?;
+    let path = dir.join("file");
+    let file = open_buffered(&path)?;
+    let direct = open_direct(&path)?;
+    file.set_len(1 << 16)?;
+    let block = Buffer::new(4096);
+    type Change<'a> = (&'a str, &'a Path, Box<dyn Fn(usize) -> Result<()> + 'a>);
+    let changes: [Change<'_>; 6] = [
+        (
+            "write",
+            &path,
+            Box::new(|_| Ok(file.write_all_at(b"x", 100)?)),
+        ),
+        (
+            "direct write",
+            &path,
+            Box::new(|_| Ok(direct.write_all_at(&block, 0)?)),
+        ),
+        (
+            "truncate",
+            &path,
+            Box::new(|round| Ok(file.set_len((1 << 16) + 1 + round as u64)?)),
+        ),
+        (
+            "chmod",
+            &path,
+            Box::new(|round| {
+                let mode = if round % 2 == 0 { 0o600 } else { 0o640 };
+                Ok(fs::set_permissions(
+                    &path,
+                    fs::Permissions::from_mode(mode),
+                )?)
+            }),
+        ),
+        (
+            "attribute",
+            &path,
+            Box::new(|round| {
+                let value = round.to_string();
+                let flags = rustix::fs::XattrFlags::empty();
+                Ok(rustix::fs::setxattr(
+                    &path,
+                    "user.round",
+                    value.as_bytes(),
+                    flags,
+                )?)
+            }),
+        ),
+        (
+            "name",
+            &dir,
+            Box::new(|round| Ok(File::create(dir.join(format!("{round}"))).map(drop)?)),
+        ),
+    ];
+    for (what, at, change) in &changes {
+        let ctime = || -> Result<(i64, u32)> {
+            let found = statx(
+                rustix::fs::CWD,
+                *at,
+                AtFlags::empty(),
+                StatxFlags::BASIC_STATS,
+            )?;
+            Ok((found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec))
+        };
+        let mut last = ctime()?;
+        for round in 0..ROUNDS {
+            change(round).with_context(|| format!("{what}, round {round}"))?;
+            let now = ctime()?;
+            ensure!(
+                now > last,
+                "{what}, round {round}: ctime went from {last:?} to {now:?}"
+            );
+            last = now;
+        }
+    }
+    drop(changes);
+    drop((file, direct));
     mounted.end()
 }
