@@ -3,7 +3,6 @@
 
 use super::env::{errno, fails, Env};
 use super::{test, Test};
-
 use crate::buf::Buffer;
 use crate::fs::{open_buffered, open_direct};
 use crate::sys::ioctl::{get_xattr, set_xattr};
