@@ -6,7 +6,7 @@ use super::project::{assign, make, project, ONE};
 use super::quota::{open_to_all, user};
 use super::{test, Test};
 use crate::attributes::{get, set};
-use crate::fs::{open_buffered, tool, DISK};
+use crate::fs::{open_buffered, tool, Mounted, DISK};
 use crate::quota::{self, Kind};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{statx, AtFlags, StatxFlags, CWD};
@@ -217,6 +217,11 @@ fn no_room(env: &Env) -> Result<()> {
         ensure!(project(&path)? == 0, "it has a project");
         Ok(())
     };
+    stays(env, mounted, seen)
+}
+
+/// It is seen now, and after another mount.
+fn stays(env: &Env, mounted: Mounted, seen: impl Fn() -> Result<()>) -> Result<()> {
     seen()?;
     mounted.end()?;
     let mounted = env.mount("prjquota")?;
@@ -251,11 +256,7 @@ fn refused(env: &Env) -> Result<()> {
         ensure!(project(&path)? == 0, "it has a project");
         Ok(())
     };
-    seen()?;
-    mounted.end()?;
-    let mounted = env.mount("prjquota")?;
-    seen()?;
-    mounted.end()
+    stays(env, mounted, seen)
 }
 
 /// What a superblock wants of inodes that cannot have it.
