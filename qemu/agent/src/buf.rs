@@ -53,6 +53,13 @@ pub fn stamp(block: &mut [u8], word: u64) {
     }
 }
 
+/// A buffer full of one word.
+pub fn stamped(length: u64, word: u64) -> Buffer {
+    let mut buffer = Buffer::new(length as usize);
+    stamp(&mut buffer, word);
+    buffer
+}
+
 /// The word that fills the block; `None` where it is torn.
 pub fn stamp_of(block: &[u8]) -> Option<u64> {
     let mut words = block.chunks_exact(8);

@@ -3,10 +3,11 @@
 
 use super::env::Env;
 use super::{for_blocks, Test};
-use crate::buf::Random;
-use crate::fs::{open_buffered, open_direct};
+use crate::buf::{Buffer, Random};
+use crate::fs::{open_buffered, open_direct, MNT};
 use crate::sys::Mapping;
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -168,31 +169,76 @@ fn tails_are_zero(env: &Env) -> Result<()> {
     fs::File::open(&old)?.sync_all()?;
     fs::remove_file(&old)?;
     rustix::fs::sync();
-    for way in 0..3 {
-        let path = env.path(format!("file{way}"));
+    for way in WAYS {
+        if way == Way::Direct && env.driver() == Driver::Ext4 {
+            // Its direct writes leave the rest of the last block as it is.
+            continue;
+        }
+        let path = env.path(format!("{way:?}"));
         let file = open_buffered(&path)?;
         file.write_all_at(b"x", 10)?;
+        if way != Way::SetLen && way != Way::Write {
+            // Something in memory behind the end of the file, written there by mmap.
+            Mapping::new(&file, 4096)?.write(100, &[0xee; 200]);
+        }
         match way {
-            0 => file.set_len(2 * block as u64)?,
-            1 => file.write_all_at(b"y", 2 * block as u64 - 1)?,
-            _ => {
-                // Something in memory behind the end of the file, written there by mmap.
-                Mapping::new(&file, 4096)?.write(100, &[0xee; 200]);
+            Way::SetLen => file.set_len(2 * block as u64)?,
+            Way::Write | Way::WriteAfterMmap => file.write_all_at(b"y", 2 * block as u64 - 1)?,
+            Way::SetLenAfterMmap => {
                 file.sync_all()?;
                 file.set_len(2 * block as u64)?;
             }
+            Way::Direct => {
+                let page = Buffer::from(&vec![b'y'; block]);
+                open_direct(&path)?.write_all_at(&page, 2 * block as u64)?;
+            }
         }
         file.sync_all()?;
-        let data = fs::read(&path)?;
-        ensure!(data[10] == b'x', "lost the first byte");
-        let end = data.len() - 1;
-        let between = data[..10].iter().chain(&data[11..end]);
-        ensure!(
-            between.copied().all(|byte| byte == 0),
-            "old data shows, way {way}"
-        );
+        is_zero_around(&fs::read(&path)?[..2 * block - 1])
+            .with_context(|| format!("{way:?}, by the cache"))?;
+        let mut seen = Buffer::new(2 * block);
+        open_direct(&path)?.read_exact_at(&mut seen, 0)?;
+        is_zero_around(&seen[..2 * block - 1]).with_context(|| format!("{way:?}, directly"))?;
+    }
+    mounted.end()?;
+    let mounted = env.mount("ro")?;
+    for entry in fs::read_dir(MNT)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let name = entry.file_name();
+            is_zero_around(&fs::read(entry.path())?[..2 * block - 1])
+                .with_context(|| format!("{name:?}, after a new mount"))?;
+        }
     }
     mounted.end()
+}
+
+/// How a file grows over the rest of its last block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    SetLen,
+    Write,
+    SetLenAfterMmap,
+    WriteAfterMmap,
+    Direct,
+}
+
+/// All of them.
+const WAYS: [Way; 5] = [
+    Way::SetLen,
+    Way::Write,
+    Way::SetLenAfterMmap,
+    Way::WriteAfterMmap,
+    Way::Direct,
+];
+
+/// Asks for the one byte that was written, and nothing else.
+fn is_zero_around(data: &[u8]) -> Result<()> {
+    let mut others = data.iter().enumerate();
+    match others.find(|&(at, &byte)| byte != if at == 10 { b'x' } else { 0 }) {
+        None => Ok(()),
+        Some((at, byte)) => bail!("byte {at} is {byte:#x}"),
+    }
 }
 
 /// Mapped memory, read, write and direct reads see one file.
@@ -214,14 +260,14 @@ fn mmap(env: &Env) -> Result<()> {
     ensure!(&seen == b"by write", "mmap does not see what write wrote");
     mapping.sync()?;
     let direct = open_direct(&path)?;
-    let mut data = crate::buf::Buffer::new(length);
+    let mut data = Buffer::new(length);
     direct.read_exact_at(&mut data, 0)?;
     ensure!(
         &data[20_000..20_007] == b"by mmap",
         "a direct read does not see what mmap wrote"
     );
     // A direct write while the page is mapped: the mapping shows the new data.
-    let page = crate::buf::Buffer::from(&[7; 4096]);
+    let page = Buffer::from(&[7; 4096]);
     direct.write_all_at(&page, 16_384)?;
     let mut seen = [0; 16];
     mapping.read(20_000, &mut seen);

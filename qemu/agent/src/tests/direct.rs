@@ -2,14 +2,21 @@
 //! Direct I/O: alignment, holes, ends of files, AIO, io_uring, `RWF_NOWAIT`.
 
 use super::env::{fails, Env};
+use super::stopped::load_target;
+use super::xattr::CAPABILITY;
 use super::{for_blocks, Test};
-use crate::buf::{stamp, Buffer, Random};
-use crate::fs::{open_buffered, open_direct};
+use crate::attributes::{get, set};
+use crate::buf::{stamp, stamped, Buffer, Random};
+use crate::fs::{open_buffered, open_direct, Mounted, DISK, MNT};
+use crate::sys::dm::Dm;
 use crate::sys::{self, Aio, Mapping};
 use anyhow::{bail, ensure, Context, Result};
+use notblk_protocol::Driver;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::Duration;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -23,16 +30,12 @@ pub fn tests() -> Vec<Test> {
     tests.extend(for_blocks(&sizes, "direct/aio", aio));
     tests.extend(for_blocks(&sizes, "direct/io-uring", uring));
     tests.extend(for_blocks(&sizes, "direct/nowait", nowait));
+    let names = "direct/nowait-decides";
+    tests.extend(for_blocks(&sizes, names, nowait_decides));
+    tests.extend(for_blocks(&[1024, 4096], "direct/nowait-cold", nowait_cold));
     tests.extend(for_blocks(&sizes, "direct/mapped", mapped));
     tests.extend(for_blocks(&sizes, "direct/mixed-with-buffered", mixed));
     tests
-}
-
-/// A buffer full of one word.
-fn stamped(length: u64, word: u64) -> Buffer {
-    let mut buffer = Buffer::new(length as usize);
-    stamp(&mut buffer, word);
-    buffer
 }
 
 /// A file of `length` random bytes, on disk and out of the cache; returns the bytes.
@@ -406,6 +409,106 @@ fn nowait(env: &Env) -> Result<()> {
     }
     drop(direct);
     drop(buffered);
+    mounted.end()
+}
+
+/// What need not wait is done, at once; what would have to says EAGAIN and has changed nothing.
+fn nowait_decides(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let mut expected = written(env, "file", 4 * block as usize)?;
+    let direct = open_direct(&path)?;
+    direct.set_len(8 * block)?;
+    expected.resize(8 * block as usize, 0);
+    let data = stamped(block, 90);
+    // The mapping is in memory after a read, and the time of the change is right for a tick after a write: a new one would
+    // have the inode marked dirty, for which nobody waits.
+    let mut back = Buffer::new(block as usize);
+    direct.read_exact_at(&mut back, block)?;
+    let mut tries = 0;
+    let length = loop {
+        direct.write_all_at(&data, block)?;
+        match sys::pwrite_nowait(&direct, &data, block) {
+            Ok(length) => break length,
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < 100 => tries += 1,
+            Err(error) => {
+                bail!("an overwrite of a block that is there: {error}, after {tries} tries")
+            }
+        }
+    };
+    ensure!(length == data.len(), "{length} bytes were overwritten");
+    expected[block as usize..2 * block as usize].copy_from_slice(&data);
+    ensure!(
+        sys::pread_nowait(&direct, &mut back, block)? == back.len(),
+        "a read of what is there was short"
+    );
+    for (at, what) in [(8, "behind the end"), (100, "far behind the end")] {
+        fails(
+            sys::pwrite_nowait(&direct, &data, at * block),
+            libc::EAGAIN,
+            what,
+        )?;
+    }
+    match sys::pwrite_nowait(&direct, &data, 5 * block) {
+        Err(error) if would_block(&error) => {}
+        other => bail!("a write into a hole: {other:?}"),
+    }
+    set(&path, "security.capability", &CAPABILITY)?;
+    fails(
+        sys::pwrite_nowait(&direct, &data, 2 * block),
+        libc::EAGAIN,
+        "capabilities to drop",
+    )?;
+    ensure!(
+        get(&path, "security.capability")? == CAPABILITY,
+        "they were dropped"
+    );
+    if let Some(wrong) = difference(&fs::read(&path)?, &expected) {
+        bail!("in the end: {wrong}");
+    }
+    drop(direct);
+    mounted.end()
+}
+
+/// What may not wait does not wait for a disk either: with nothing in memory, and a disk that does not answer.
+fn nowait_cold(env: &Env) -> Result<()> {
+    // The C driver reads indirect blocks here.
+    env.only(Driver::Notblk)?;
+    load_target("dm_mod")?;
+    let block = env.block();
+    let sectors = u64::from(env.image.mib) << 11;
+    let disk = Dm::new("silent", sectors, "linear", &format!("{DISK} 0"))?;
+    let mounted = Mounted::new(env.driver(), &disk.path(), MNT, "")?;
+    // Behind the double indirect block.
+    let at = (12 + block / 4 + 5) * block;
+    let path = env.path("file");
+    let data = stamped(block, 3);
+    let file = open_direct(&path)?;
+    file.write_all_at(&data, at)?;
+    drop(file);
+    mounted.end()?;
+    let mounted = Mounted::new(env.driver(), &disk.path(), MNT, "")?;
+    let file = open_direct(&path)?;
+    disk.suspend()?;
+    let (told, tells) = std::sync::mpsc::channel();
+    let asks = file.try_clone()?;
+    let thread = thread::spawn(move || {
+        let read = sys::pread_nowait(&asks, &mut Buffer::new(block as usize), at);
+        let write = sys::pwrite_nowait(&asks, &stamped(block, 4), at);
+        // Nobody listens any more where the test has failed.
+        let _ = told.send((read, write));
+    });
+    let answers = tells.recv_timeout(Duration::from_secs(8));
+    disk.resume()?;
+    let _ = thread.join();
+    let (read, write) = answers.context("they waited for the disk")?;
+    fails(read, libc::EAGAIN, "a read")?;
+    fails(write, libc::EAGAIN, "a write")?;
+    let mut back = Buffer::new(block as usize);
+    file.read_exact_at(&mut back, at)?;
+    ensure!(back[..] == data[..], "other data");
+    drop(file);
     mounted.end()
 }
 

@@ -3,8 +3,9 @@
 
 use super::env::{errno, Env};
 use super::{for_blocks, test, Test};
-use crate::buf::Random;
+use crate::buf::{stamped, Random};
 use crate::fs::{self, open_buffered, tool, Mounted, DISK, MNT};
+use crate::sys::files::pwrite_flags;
 use crate::sys::Loop;
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
@@ -17,6 +18,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
     let mut tests = for_blocks(&[1024, 4096, 65536], "durable/fsync", fsync);
+    tests.extend(for_blocks(
+        &[1024, 4096, 65536],
+        "durable/synchronous",
+        synchronous,
+    ));
     tests.push(test("durable/new-names", new_names));
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
@@ -75,6 +81,67 @@ fn fsync(env: &Env) -> Result<()> {
     synchronous.write_all_at(&[1; 10], 5000)?;
     ensure!(on_disk("/file")? == data, "not on the disk after O_SYNC");
     drop((handle, synchronous));
+    mounted.end()
+}
+
+/// What makes one write synchronous.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// The file is opened like that.
+    Open(i32),
+    /// The one call says so.
+    Call(i32),
+}
+
+/// A synchronous write that brings its file new blocks is on the disk when it returns: data, indirect blocks and size. So is
+/// one that fills a hole by falling back.
+fn synchronous(env: &Env) -> Result<()> {
+    // With a journal it is there, but elsewhere.
+    env.only(Driver::Notblk)?;
+    let mounted = env.mount("")?;
+    let block = env.block();
+    let ways = [
+        ("O_DSYNC", How::Open(libc::O_DSYNC)),
+        ("O_SYNC", How::Open(libc::O_SYNC)),
+        ("RWF_DSYNC", How::Call(libc::RWF_DSYNC)),
+        ("RWF_SYNC", How::Call(libc::RWF_SYNC)),
+        (
+            "O_DIRECT and O_DSYNC",
+            How::Open(libc::O_DIRECT | libc::O_DSYNC),
+        ),
+    ];
+    for (number, (what, how)) in ways.into_iter().enumerate() {
+        let name = format!("file{number}");
+        // Its name is there; all else comes by the writes below.
+        let made = File::create(env.path(&name))?;
+        made.sync_all()?;
+        File::open(MNT)?.sync_all()?;
+        let (open, call) = match how {
+            How::Open(flags) => (flags, 0),
+            How::Call(flags) => (0, flags),
+        };
+        let handle = OpenOptions::new()
+            .write(true)
+            .custom_flags(open)
+            .open(env.path(&name))?;
+        let mut expected = Vec::new();
+        // An extension by direct blocks; one over the first indirect block, with a hole before it; the hole.
+        for (turn, (start, blocks)) in [(0, 3), (11, 4), (5, 2)].into_iter().enumerate() {
+            let data = stamped(blocks * block, number as u64 * 10 + turn as u64 + 1);
+            let at = (start * block) as usize;
+            let written = pwrite_flags(&handle, &data, start * block, call)?;
+            ensure!(
+                written == data.len(),
+                "{what}: {written} bytes, turn {turn}"
+            );
+            expected.resize(expected.len().max(at + data.len()), 0);
+            expected[at..at + data.len()].copy_from_slice(&data);
+            ensure!(
+                on_disk(&format!("/{name}"))? == expected,
+                "not on the disk after {what}, turn {turn}"
+            );
+        }
+    }
     mounted.end()
 }
 

@@ -10,12 +10,10 @@
 
 use super::env::Env;
 use super::{test, Test};
-use crate::fs::{open_buffered, open_direct, tool_code};
+use crate::fs::{open_direct, tool_code};
 use crate::modules;
 use crate::sys::Loop;
-use anyhow::{bail, ensure, Context, Result};
-use rustix::fs::{fallocate, FallocateFlags};
-use rustix::io::Errno;
+use anyhow::{bail, ensure, Result};
 use std::fs;
 
 /// Operations per run through the cache.
@@ -43,24 +41,6 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// The line of a configuration that has holes punched, where the driver can.
-fn punching(env: &Env) -> Result<&'static str> {
-    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    let path = env.path("probe");
-    let file = open_buffered(&path)?;
-    file.set_len(1 << 17)?;
-    let line = match fallocate(&file, mode, 0, 1 << 16) {
-        Ok(()) => "punch_hole = 4\n",
-        Err(Errno::OPNOTSUPP) => {
-            env.note("without punch_hole, which this driver does not have".into());
-            ""
-        }
-        Err(error) => return Err(error).context("fallocate"),
-    };
-    fs::remove_file(path)?;
-    Ok(line)
-}
-
 /// Read, write, truncate, fsync, and what else goes without mappings.
 const BUFFERED: &str = "
 flen = 1048576
@@ -77,6 +57,7 @@ fdatasync = 1
 sendfile = 2
 posix_fadvise = 2
 copy_file_range = 2
+punch_hole = 4
 ";
 
 /// Mostly by mappings.
@@ -91,9 +72,10 @@ mapwrite = 10
 invalidate = 1
 truncate = 5
 fsync = 1
+punch_hole = 4
 ";
 
-/// On a block device, whose size stays. Small operations with many a sync, so that much goes down to the file.
+/// On a block device, whose size stays: the loop driver punches holes into the file. Small operations with many a sync, so that much goes down to the file.
 const BLOCK: &str = "
 flen = 4194304
 blockmode = true
@@ -110,6 +92,7 @@ truncate = 0
 invalidate = 2
 fsync = 4
 posix_fadvise = 4
+punch_hole = 4
 ";
 
 /// Runs fsx with a configuration, `operations` long or as long as the host wants it.
@@ -157,16 +140,13 @@ fn part_of_it(seed: u64, operations: u32, path: &str) -> Result<()> {
 
 fn cached(env: &Env, config: &str, operations: u32) -> Result<()> {
     let mounted = env.mount("")?;
-    let config = format!("{config}{}", punching(env)?);
-    run(env, &config, operations, "/mnt/fsx")?;
+    run(env, config, operations, "/mnt/fsx")?;
     mounted.end()
 }
 
 fn direct(env: &Env) -> Result<()> {
     modules::load("loop", &[])?;
     let mounted = env.mount("")?;
-    // The loop driver makes holes of what is to be zero.
-    let config = format!("{BLOCK}{}", punching(env)?);
     let file = open_direct(env.path("backing"))?;
     file.set_len(4 << 20)?;
     let device = Loop::attach(&file)?;
@@ -174,7 +154,7 @@ fn direct(env: &Env) -> Result<()> {
     ensure!(dio.trim() == "1", "the loop device is not in direct mode");
     run(
         env,
-        &config,
+        BLOCK,
         LOOP_OPERATIONS,
         &format!("/dev/{}", device.name()),
     )?;

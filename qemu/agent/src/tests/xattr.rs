@@ -702,7 +702,7 @@ fn new_inode_has_none(env: &Env) -> Result<()> {
 }
 
 /// File capabilities: `cap_net_raw+ep`, as `struct vfs_cap_data` of revision 2.
-const CAPABILITY: [u8; 20] = [
+pub(super) const CAPABILITY: [u8; 20] = [
     1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ];
 
