@@ -64,6 +64,7 @@ fn punch_hole(
     {
         // No page of the range comes back before its blocks are gone.
         let invalidate = InvalidateLock::new(inode);
+        write_ends(inode, offset, end)?;
         lock.truncate_pagecache_range(&invalidate, offset, end);
         zero_partial_blocks(lock, offset, end)?;
         let first = sb.block_of(sb.round_up(offset));
@@ -80,6 +81,16 @@ fn punch_hole(
         inode.sync_metadata()?;
     }
     Ok(())
+}
+
+/// Writes the folios that reach over an end of `offset..end`, and waits. They stay in the cache, and C forgets what of them is
+/// dirty only where it knows that by block: else write-back would still find them dirty, and have a block in hand that is freed
+/// meanwhile and is somebody else's when the write gets there. With `i_rwsem` and `invalidate_lock` held nobody makes them dirty
+/// again. ext4's buffers remember each for itself that it has no block any more; XFS flushes the range, as we do.
+fn write_ends(inode: &Inode, offset: u64, end: u64) -> Result {
+    let last = end.saturating_sub(1);
+    inode.write_and_wait_range(offset, offset)?;
+    inode.write_and_wait_range(last, last)
 }
 
 /// Zeroes the parts of blocks at both ends of `offset..end`. C: `ext4_zero_partial_blocks`.

@@ -207,8 +207,8 @@ impl<T: FileSystem> Table<T> {
         unsafe { bindings::iomap_writepages(&mut wpc) }
     }
 
-    /// Maps afresh for every dirty range: the folio's lock, held here, keeps the blocks of this range from being freed, but
-    /// says nothing of those of the last one.
+    /// Maps afresh for every dirty range: what the last one found says nothing of this one. Whoever frees blocks of a folio that
+    /// stays in the cache has it written and clean before.
     ///
     /// # Safety
     ///

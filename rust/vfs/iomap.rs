@@ -146,8 +146,9 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// Maps dirty bytes for write-back: looks up only. The folio over `pos` is locked, which keeps its blocks from
-    /// being freed. C: `writeback_range`.
+    /// Maps dirty bytes for write-back: looks up only. The folio over `pos` is locked: its blocks are not freed until it is
+    /// written, where whoever frees blocks first takes their folios out of the cache or, those that stay, has them written.
+    /// C: `writeback_range`.
     fn writeback_map(inode: &Inode<Self>, pos: u64, len: u64) -> Result<Mapping>
     where
         Self: FileSystem;

@@ -46,6 +46,7 @@ const MODULES: &[&str] = &[
     "quota_v2",
     "dm_zero",
     "dm_flakey",
+    "dm_delay",
 ];
 
 /// Modules that older kernels ask modprobe for, which the guest lacks: loaded before the module that wants them, where
@@ -102,7 +103,15 @@ pub fn pack(ctx: &Ctx, parts: &Parts) -> Result<Vec<u8>> {
 fn base(ctx: &Ctx, parts: &Parts) -> Result<PathBuf> {
     let toolbox = parts.toolbox.root.to_string_lossy();
     let extra = parts.extra_modules.join(" ");
-    let key = cache::key(&[RECIPE, &toolbox, &parts.kernel.id, &extra]);
+    let (programs, modules) = (PROGRAMS.join(" "), MODULES.join(" "));
+    let key = cache::key(&[
+        RECIPE,
+        &programs,
+        &modules,
+        &toolbox,
+        &parts.kernel.id,
+        &extra,
+    ]);
     let entry = format!("initramfs-{key}");
     ctx.cache
         .get_or_make(&ctx.ui, &entry, "packs the initramfs", SPACE, |dir| {

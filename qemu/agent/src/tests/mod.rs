@@ -22,6 +22,7 @@ mod export;
 mod failing;
 mod fallback;
 mod faults;
+mod freed;
 mod freeze;
 mod fsx;
 mod full;
@@ -179,6 +180,7 @@ fn all() -> Vec<Test> {
     tests.extend(cross::tests());
     tests.extend(differential::tests());
     tests.extend(regressions::tests());
+    tests.extend(freed::tests());
     tests.extend(module::tests());
     tests.extend(faults::tests());
     tests.extend(fsx::tests());
