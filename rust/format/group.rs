@@ -32,9 +32,35 @@ pub struct RawGroupDesc {
 const _: () = assert!(size_of::<RawGroupDesc>() == 32);
 
 impl RawGroupDesc {
-    /// Checks that the bitmaps and the inode table lie inside the group, past its copy of the
-    /// superblock and descriptors and apart from each other, and that no count exceeds the group.
+    /// Checks the places ([`Self::check_places`]), and that no count exceeds the group.
     pub fn check(&self, geo: &Geometry, group: u32) -> Result<(), Corrupt> {
+        self.check_places(geo, group)?;
+        let blocks = geo.group_blocks(group);
+        let free = self.free_blocks_count.get();
+        if u32::from(free) > blocks {
+            return Err(Corrupt::GroupFreeBlocks {
+                group,
+                free,
+                blocks,
+            });
+        }
+        let free = self.free_inodes_count.get();
+        let dirs = self.used_dirs_count.get();
+        if u32::from(free) + u32::from(dirs) > geo.inodes_per_group() {
+            return Err(Corrupt::GroupInodes {
+                group,
+                free,
+                dirs,
+                inodes: geo.inodes_per_group(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks that the bitmaps and the inode table lie inside the group, past its copy of the
+    /// superblock and descriptors and apart from each other. They never change; the counts do, and are looked at by whoever keeps
+    /// others from changing them.
+    pub fn check_places(&self, geo: &Geometry, group: u32) -> Result<(), Corrupt> {
         if group >= geo.group_count() {
             return Err(Corrupt::GroupNumber {
                 group,
@@ -77,25 +103,6 @@ impl RawGroupDesc {
         let in_table = |block: u64| table <= block && block < table + table_len;
         if block_bitmap == inode_bitmap || in_table(block_bitmap) || in_table(inode_bitmap) {
             return Err(Corrupt::GroupOverlap { group });
-        }
-
-        let free = self.free_blocks_count.get();
-        if u32::from(free) > blocks {
-            return Err(Corrupt::GroupFreeBlocks {
-                group,
-                free,
-                blocks,
-            });
-        }
-        let free = self.free_inodes_count.get();
-        let dirs = self.used_dirs_count.get();
-        if u32::from(free) + u32::from(dirs) > geo.inodes_per_group() {
-            return Err(Corrupt::GroupInodes {
-                group,
-                free,
-                dirs,
-                inodes: geo.inodes_per_group(),
-            });
         }
         Ok(())
     }

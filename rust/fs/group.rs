@@ -81,7 +81,8 @@ pub(super) struct Access<'t, 'sb> {
     desc: RawGroupDesc,
 }
 
-/// Reads a group's descriptor, and checks it: the block device may have been written to since mount.
+/// Reads a group's descriptor, and checks it: the block device may have been written to since mount. With `SuperData::space`
+/// held, for otherwise the counts may be seen half changed.
 pub(super) fn open(sb: &SuperBlock, group: u32) -> Result<Descriptor<'_>> {
     let geo = &sb.data().geo;
     let at = At::Group(group);
@@ -90,6 +91,16 @@ pub(super) fn open(sb: &SuperBlock, group: u32) -> Result<Descriptor<'_>> {
     let desc: RawGroupDesc = buffer.get(off).or_report(sb, at)?;
     desc.check(geo, group).or_report(sb, at)?;
     Ok(Descriptor { buffer, off, desc })
+}
+
+/// Where a group's inode table begins. The counts may be changing at this moment, so nobody looks at them.
+pub(super) fn inode_table(sb: &SuperBlock, group: u32) -> Result<u32> {
+    let geo = &sb.data().geo;
+    let at = At::Group(group);
+    let (block, off) = geo.group_desc_at(group).or_report(sb, at)?;
+    let desc: RawGroupDesc = sb.bread(block)?.get(off).or_report(sb, at)?;
+    desc.check_places(geo, group).or_report(sb, at)?;
+    Ok(desc.inode_table.get())
 }
 
 /// The descriptor alone.

@@ -85,9 +85,8 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
     let short = u32::try_from(ino)
         .map_err(|_| error::report_inode(sb, ino, fmt!("inode {ino}: no such number")))?;
     let (group, index) = geo.any_inode_group(short).or_report(sb, at)?;
-    let desc = group::read(sb, group)?;
     let (block, off) = geo
-        .inode_at(desc.inode_table.get(), index)
+        .inode_at(group::inode_table(sb, group)?, index)
         .or_report(sb, at)?;
     Ok((sb.bread(block)?, off))
 }

@@ -110,6 +110,17 @@ impl iomap::Operations for Notblk {
         if map.state() != cookie {
             return Ok(None);
         }
+        if inode.sb().offset_in_block(pos) != 0
+            && matches!(
+                map.lookup(inode, lblk, 1, Reads::Allowed)?,
+                Lookup::Mapped(_)
+            )
+        {
+            // This write has filled the front of the block: an earlier round got it, and could copy no more. It is not a hole
+            // to be filled, nor to be taken back if nothing more can be copied. iomap asks again.
+            map.outdate();
+            return Ok(None);
+        }
         let transaction = Transaction::start(inode.sb());
         let mut done = 0;
         while done < count {

@@ -256,6 +256,11 @@ impl BlockMap {
         self.state = self.state.wrapping_add(1);
     }
 
+    /// Whoever knows the map is to look again, though no block has changed.
+    pub(super) fn outdate(&mut self) {
+        self.state = self.state.wrapping_add(1);
+    }
+
     /// Nobody writes any more: what was kept for it is for all.
     pub(super) fn close_window(&mut self, inode: &Inode) {
         if self.stream.has_window() {

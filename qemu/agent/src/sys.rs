@@ -5,6 +5,7 @@
 //! works on for as long as it does.
 
 pub mod dm;
+pub mod fading;
 pub mod fanotify;
 pub mod files;
 pub mod heap;

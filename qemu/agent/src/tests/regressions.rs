@@ -5,10 +5,14 @@ use super::env::Env;
 use super::{for_blocks, test, Test};
 use crate::buf::Buffer;
 use crate::fs::{open_buffered, open_direct, DISK, MNT};
+use crate::sys::fading::{Fading, PAGE};
 use crate::sys::Mapping;
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use rustix::fs::{fadvise, Advice};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -28,7 +32,86 @@ pub fn tests() -> Vec<Test> {
         truncate_to_same_size,
     ));
     tests.push(test("regressions/options-leave-ro", options_leave_ro));
+    tests.extend(for_blocks(
+        &[1024, 4096, 65536],
+        "regressions/short-copies",
+        short_copies,
+    ));
+    tests.push(test("regressions/counts-in-motion", counts_in_motion).block(1024));
     tests
+}
+
+/// A write into a hole copies some bytes, begins on what is left, and finds that it cannot copy it after all: what it has
+/// copied stays. For that a page goes and comes back all the time.
+fn short_copies(env: &Env) -> Result<()> {
+    const FRONT: usize = 100;
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    let memory = Fading::new(9)?;
+    let stop = AtomicBool::new(false);
+    let (mut short, mut whole) = (0, 0);
+    std::thread::scope(|scope| -> Result<()> {
+        let fades = scope.spawn(|| -> std::io::Result<()> {
+            while !stop.load(SeqCst) {
+                memory.hide()?;
+                memory.show()?;
+            }
+            Ok(())
+        });
+        let result = (|| {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(10) {
+                file.set_len(0)?;
+                file.set_len(2 * PAGE as u64)?;
+                let count = memory.write_to(&file, FRONT, (PAGE - FRONT) as u64)?;
+                match count {
+                    0 => bail!("nothing was written"),
+                    FRONT => short += 1,
+                    _ => whole += 1,
+                }
+                file.sync_data()?;
+                fadvise(&file, 0, None, Advice::DontNeed)?;
+                let mut back = vec![0; count];
+                file.read_exact_at(&mut back, (PAGE - FRONT) as u64)?;
+                ensure!(
+                    back.iter().all(|&byte| byte == 9),
+                    "of {count} bytes that were written some are lost, after {short} short writes and {whole} others"
+                );
+            }
+            Ok(())
+        })();
+        stop.store(true, SeqCst);
+        fades.join().map_err(|_| anyhow!("it died"))??;
+        result
+    })?;
+    env.note(format!("{short} short writes, {whole} whole ones"));
+    ensure!(short > 0 && whole > 0, "the page never went, or never came");
+    drop(file);
+    mounted.end()
+}
+
+/// Whoever reads or writes an inode does not care for its group's counts, which another one may be changing just then.
+fn counts_in_motion(env: &Env) -> Result<()> {
+    const DESCRIPTOR: u64 = 2 * 1024;
+    const FREE_INODES: u64 = DESCRIPTOR + 14;
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    file.sync_all()?;
+    // Through the cache that the filesystem has its descriptors in.
+    let disk = File::options().read(true).write(true).open(DISK)?;
+    let mut before = [0; 2];
+    disk.read_exact_at(&mut before, FREE_INODES)?;
+    // Together with the directories there are more than all inodes now.
+    disk.write_all_at(&u16::MAX.to_le_bytes(), FREE_INODES)?;
+    let result = file
+        .set_modified(std::time::UNIX_EPOCH)
+        .and_then(|()| file.sync_all());
+    disk.write_all_at(&before, FREE_INODES)?;
+    result.context("fsync")?;
+    file.write_all_at(b"still writable", 0)?;
+    drop((file, disk));
+    mounted.end()
 }
 
 /// Truncating to the size that a file has changes its times, as POSIX has it.
