@@ -481,6 +481,10 @@ impl super_block::Operations for Notblk {
         inode::buffer(inode.sb(), inode.ino()).map(|(buffer, _)| buffer)
     }
 
+    fn shared_buffer(inode: &Inode) -> Option<Buffer<'_>> {
+        xattr::shared_buffer(inode)
+    }
+
     fn take_new_entry(inode: &Inode) -> bool {
         inode::take_new_entry(inode)
     }

@@ -29,6 +29,7 @@ use crate::{
         errno::ENODATA,
         iomap::AttributesAt,
         xattr::{Namespace, Operations, Out, When},
+        Buffer,
     },
 };
 use block::Block;
@@ -169,6 +170,15 @@ pub(super) fn place(inode: &Inode) -> Result<AttributesAt> {
         addr: sb.bytes_of(block),
         length: sb.bytes_of(1),
     })
+}
+
+/// The block of attributes, if it is in memory: only then may it have to be written.
+pub(super) fn shared_buffer(inode: &Inode) -> Option<Buffer<'_>> {
+    let block = inode.data().disk.lock().file_acl;
+    if block == 0 {
+        return None;
+    }
+    inode.sb().bread_cached(block)
 }
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.

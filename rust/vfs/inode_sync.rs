@@ -29,6 +29,9 @@ impl<T: FileSystem> Table<T> {
     fn write_buffers(inode: &Inode<T>) -> Result {
         let buffer = T::inode_buffer(inode)?;
         inode.sync_metadata_buffers()?;
+        if let Some(shared) = T::shared_buffer(inode) {
+            shared.sync()?;
+        }
         buffer.sync()
     }
 

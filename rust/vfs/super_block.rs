@@ -172,6 +172,15 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
+    /// A buffer that the inode needs and shares with others, if it is in memory: it is on the list of metadata buffers of
+    /// whoever had it first, so that `fsync` of another inode has to look for it.
+    fn shared_buffer(_inode: &Inode<Self>) -> Option<Buffer<'_>>
+    where
+        Self: FileSystem,
+    {
+        None
+    }
+
     /// Whether a name was made for this inode that nobody has seen to the disk, and marks that it is about to go there. C:
     /// `EXT4_STATE_NEWENTRY`.
     fn take_new_entry(_inode: &Inode<Self>) -> bool

@@ -2,9 +2,12 @@
 //! What the disk has when `fsync` and its kind return, and what they say when it has not.
 
 use super::env::{errno, Env};
+use super::stopped::load_target;
 use super::{for_blocks, test, Test};
+use crate::attributes::set;
 use crate::buf::{stamped, Random};
 use crate::fs::{self, open_buffered, tool, Mounted, DISK, MNT};
+use crate::sys::dm::Dm;
 use crate::sys::files::pwrite_flags;
 use crate::sys::Loop;
 use anyhow::{bail, ensure, Context, Result};
@@ -23,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         "durable/synchronous",
         synchronous,
     ));
+    tests.push(test("durable/shared-attributes", shared_attributes).inode(128));
     tests.push(test("durable/new-names", new_names));
     tests.push(test("durable/sync", sync));
     tests.push(test("durable/errors-once", errors_once));
@@ -32,7 +36,31 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// A file as the disk itself has it, no cache between: what a machine would find that lost its power now.
+/// The test's filesystem, mounted by a device that passes everything on to [`DISK`]. So that disk's own node has no part in
+/// the cache of metadata: who reads it has what the disk has, and nothing is written for his sake.
+pub(super) struct Over {
+    mounted: Mounted,
+    device: Dm,
+}
+
+impl Over {
+    pub(super) fn mount(env: &Env, options: &str) -> Result<Over> {
+        load_target("dm_mod")?;
+        let sectors = u64::from(env.image.mib) << 11;
+        let device = Dm::new("over", sectors, "linear", &format!("{DISK} 0"))?;
+        let mounted = Mounted::new(env.driver(), &device.path(), MNT, options)?;
+        Ok(Over { mounted, device })
+    }
+
+    pub(super) fn end(self) -> Result<()> {
+        self.mounted.end()?;
+        drop(self.device);
+        Ok(())
+    }
+}
+
+/// A file as the disk itself has it: what a machine would find that lost its power now. Mounted as [`Over`]; else the cache
+/// would be written first.
 fn on_disk(path: &str) -> Result<Vec<u8>> {
     let out = "/tmp/dumped";
     tool(
@@ -48,7 +76,7 @@ fn on_disk(path: &str) -> Result<Vec<u8>> {
 fn fsync(env: &Env) -> Result<()> {
     // With a journal it is there, but elsewhere.
     env.only(Driver::Notblk)?;
-    let mounted = env.mount("")?;
+    let mounted = Over::mount(env, "")?;
     let block = env.block() as usize;
     let mut data = vec![0; 300 * block.min(4096) + 7];
     Random(env.seed).fill(&mut data);
@@ -98,7 +126,7 @@ enum How {
 fn synchronous(env: &Env) -> Result<()> {
     // With a journal it is there, but elsewhere.
     env.only(Driver::Notblk)?;
-    let mounted = env.mount("")?;
+    let mounted = Over::mount(env, "")?;
     let block = env.block();
     let ways = [
         ("O_DSYNC", How::Open(libc::O_DSYNC)),
@@ -145,11 +173,40 @@ fn synchronous(env: &Env) -> Result<()> {
     mounted.end()
 }
 
+/// Attributes in a block that another inode had first are on the disk after `fsync` of either.
+fn shared_attributes(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let mounted = Over::mount(env, "")?;
+    let value = vec![7; 500];
+    for name in ["first", "second"] {
+        File::create(env.path(name))?;
+    }
+    rustix::fs::sync();
+    for name in ["first", "second"] {
+        set(env.path(name), "user.both", &value)?;
+    }
+    File::open(env.path("second"))?.sync_all()?;
+    let out = "/tmp/attribute";
+    tool(
+        "debugfs",
+        &[
+            "-D",
+            "-R",
+            &format!("ea_get -f {out} /second user.both"),
+            DISK,
+        ],
+    )?;
+    let found = file::read(out).context("the attribute is not on the disk")?;
+    file::remove_file(out)?;
+    ensure!(found == value, "another attribute is on the disk");
+    mounted.end()
+}
+
 /// `fsync` of a new file takes along the directories that make it found, all of which are new; so it does after a rename and
 /// for another link.
 fn new_names(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let mounted = env.mount("")?;
+    let mounted = Over::mount(env, "")?;
     file::create_dir_all(env.path("a/b/c"))?;
     file::create_dir(env.path("d"))?;
     let path = env.path("a/b/c/file");
@@ -175,7 +232,7 @@ fn new_names(env: &Env) -> Result<()> {
 /// `syncfs` and `sync` need no descriptor of the file.
 fn sync(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let mounted = env.mount("")?;
+    let mounted = Over::mount(env, "")?;
     let root = File::open(MNT)?;
     for (name, call) in [("one", true), ("two", false)] {
         let data = vec![7; 100_000];
@@ -228,6 +285,11 @@ impl Disk {
 
     pub(super) fn path(&self) -> String {
         format!("/dev/{}", self.device.name())
+    }
+
+    /// The file behind it.
+    fn file(&self) -> String {
+        format!("{MEMORY}/disk")
     }
 
     /// The blocks of a file, of which there are few.
@@ -385,7 +447,8 @@ fn dirsync(env: &Env) -> Result<()> {
     tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
     let mounted = Mounted::new(env.driver(), &path, MNT, "dirsync")?;
     let names = |dir: &str| -> Result<String> {
-        tool("debugfs", &["-D", "-R", &format!("ls -p {dir}"), &path])
+        // Beneath the loop device, whose cache would be written for whoever reads it.
+        tool("debugfs", &["-R", &format!("ls -p {dir}"), &disk.file()])
     };
     for dir in ["one", "two"] {
         file::create_dir(env.path(dir))?;
