@@ -57,13 +57,11 @@ pub(super) fn read_iter(request: Request<'_, Notblk, Read>) -> Io {
         inode.lock_shared()
     };
     counters::add(&inode.sb().data().counters().direct_reads, 1);
+    // Whatever comes of it, as ext4; before it, for a request that is queued is not ours any more.
+    request.accessed();
     match dio::rw(request, &lock, Wait::IfSync) {
         Outcome::Queued(queued) => Io::Queued(queued),
-        Outcome::Done(request, result) => {
-            drop(lock);
-            request.accessed();
-            Io::Done(result)
-        }
+        Outcome::Done(_, result) => Io::Done(result),
     }
 }
 

@@ -12,11 +12,11 @@ use crate::sys::dm::Dm;
 use crate::sys::{self, Aio, Mapping};
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
-use std::fs;
+use std::fs::{self, FileTimes};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -33,6 +33,7 @@ pub fn tests() -> Vec<Test> {
     let names = "direct/nowait-decides";
     tests.extend(for_blocks(&sizes, names, nowait_decides));
     tests.extend(for_blocks(&[1024, 4096], "direct/nowait-cold", nowait_cold));
+    tests.extend(for_blocks(&[4096], "direct/access-time", access_time));
     tests.extend(for_blocks(&sizes, "direct/mapped", mapped));
     tests.extend(for_blocks(&sizes, "direct/mixed-with-buffered", mixed));
     tests
@@ -409,6 +410,42 @@ fn nowait(env: &Env) -> Result<()> {
     }
     drop(direct);
     drop(buffered);
+    mounted.end()
+}
+
+/// A direct read is an access, also one that is queued.
+fn access_time(env: &Env) -> Result<()> {
+    let block = env.block();
+    let mounted = env.mount("strictatime")?;
+    written(env, "file", 4 * block as usize)?;
+    let path = env.path("file");
+    let file = open_direct(&path)?;
+    let mut aio = Aio::new(1, block as usize)?;
+    let mut back = Buffer::new(block as usize);
+    let ways: [(&str, &mut dyn FnMut() -> Result<()>); 3] = [
+        (
+            "by pread",
+            &mut || Ok(file.read_exact_at(&mut back, block)?),
+        ),
+        ("by AIO", &mut || {
+            aio.read(0, &file, block)?;
+            ensure!(aio.wait(1)?[0].result == block as i64, "the read");
+            Ok(())
+        }),
+        ("by io_uring", &mut || {
+            let result = sys::uring_read(&file, &mut Buffer::new(block as usize), block)?;
+            ensure!(result as u64 == block, "the read gave {result}");
+            Ok(())
+        }),
+    ];
+    for (what, read) in ways {
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        file.set_times(FileTimes::new().set_accessed(long_ago))?;
+        read()?;
+        let found = fs::metadata(&path)?.accessed()?;
+        ensure!(found > long_ago, "read {what}: still {found:?}");
+    }
+    drop((aio, file));
     mounted.end()
 }
 
