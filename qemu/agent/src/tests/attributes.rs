@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Flags of files as chattr(1) sets them, and what statx(2) tells.
 
+use super::durable::Disk;
 use super::env::{errno, fails, Env};
 use super::{test, Test};
 use crate::buf::Buffer;
-use crate::fs::{open_buffered, open_direct};
+use crate::fs::{check, open_buffered, open_direct, tool, Mounted, MNT};
 use crate::sys::ioctl::{get_xattr, set_xattr};
+use crate::sys::Mapping;
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{ioctl_getflags, ioctl_setflags, statx, AtFlags, IFlags, Statx, StatxFlags};
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +21,10 @@ pub fn tests() -> Vec<Test> {
         test("attributes/flags", flags),
         test("attributes/refused", refused),
         test("attributes/immutable", immutable),
+        test("attributes/immutable-mapping", immutable_mapping),
+        test("attributes/sync", synchronous),
+        test("attributes/dirsync", synchronous_names),
+        test("attributes/noatime", no_access_time),
         test("attributes/append-only", append_only),
         test("attributes/append", append),
         test("attributes/inherited", inherited),
@@ -213,6 +219,186 @@ fn immutable(env: &Env) -> Result<()> {
     open()?;
     set(&File::open(env.path("dir"))?, IFlags::empty())?;
     File::create(env.path("dir/file"))?;
+    mounted.end()
+}
+
+/// A mapping that was made before the flag was set takes no more stores, neither to pages that were stored to nor to others.
+fn immutable_mapping(env: &Env) -> Result<()> {
+    const PAGE: usize = 4096;
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    file.write_all_at(&[1; 2 * PAGE], 0)?;
+    fs::write(env.path("source"), [3; PAGE])?;
+    let source = File::open(env.path("source"))?;
+    let mapping = Mapping::new(&file, 2 * PAGE)?;
+    mapping.write(0, &[2; PAGE]);
+    let expected = [[2; PAGE], [1; PAGE]].concat();
+    set(&file, IFlags::IMMUTABLE)?;
+    let mut seen = vec![0; 2 * PAGE];
+    for start in [0, PAGE] {
+        fails(
+            mapping.fill_from(&source, 0, start, 16),
+            libc::EFAULT,
+            &format!("a store to the mapping at {start}"),
+        )?;
+        mapping.read(0, &mut seen);
+        ensure!(seen == expected, "the mapping has changed at {start}");
+    }
+    ensure!(fs::read(&path)? == expected, "the file has changed");
+    set(&file, IFlags::empty())?;
+    for start in [0, PAGE] {
+        let count = mapping.fill_from(&source, 0, start, 16)?;
+        ensure!(count == 16, "{count} bytes stored without the flag");
+    }
+    drop((mapping, file, source));
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    let mut expected = expected;
+    expected[..16].fill(3);
+    expected[PAGE..PAGE + 16].fill(3);
+    ensure!(fs::read(&path)? == expected, "other data on the disk");
+    mounted.end()
+}
+
+/// A disk of which can be told what has reached it, with a filesystem that has no journal, for the C driver neither.
+pub(super) fn new_disk() -> Result<Disk> {
+    let disk = Disk::new()?;
+    let arguments = ["-q", "-F", "-t", "ext2", "-b", "4096"];
+    tool("mke2fs", &[&arguments[..], &[&disk.path()]].concat())?;
+    Ok(disk)
+}
+
+/// Its end, as clean as a test's own disk.
+pub(super) fn end_disk(disk: Disk) -> Result<()> {
+    let complaint = check(&disk.path())?;
+    ensure!(complaint.is_none(), "{}", complaint.unwrap_or_default());
+    disk.end()
+}
+
+/// What is written to a file with the flag is on the disk at once, with size and indirect blocks; without it is not.
+fn synchronous(env: &Env) -> Result<()> {
+    let disk = new_disk()?;
+    let mount = || Mounted::new(env.driver(), &disk.path(), MNT, "");
+    let both = |when: &str, data: &[u8], old: usize| -> Result<()> {
+        for name in ["plain", "flag"] {
+            open_buffered(env.path(name))?.write_all_at(&data[old..], old as u64)?;
+        }
+        ensure!(
+            disk.file("/flag")? == data,
+            "the flag {when}: not on the disk"
+        );
+        ensure!(
+            disk.file("/plain")? != data,
+            "the flag {when}: on the disk without it too, so that nothing can be told"
+        );
+        Ok(())
+    };
+    let data = vec![7; 300_000];
+    let mounted = mount()?;
+    for name in ["plain", "flag"] {
+        fs::write(env.path(name), &data[..5])?;
+    }
+    set(&File::open(env.path("flag"))?, IFlags::SYNC)?;
+    rustix::fs::sync();
+    both("as it was set", &data[..200_000], 5)?;
+    mounted.end()?;
+    let mounted = mount()?;
+    both("as the disk has it", &data, 200_000)?;
+    mounted.end()?;
+    end_disk(disk)
+}
+
+/// What happens to the names in a directory with the flag is on the disk at once; without it is not.
+fn synchronous_names(env: &Env) -> Result<()> {
+    let disk = new_disk()?;
+    let mount = || Mounted::new(env.driver(), &disk.path(), MNT, "");
+    // Whether the two directories have a name, on the disk.
+    let have = |name: &str| -> Result<[bool; 2]> {
+        let mut found = [false; 2];
+        for (found, dir) in found.iter_mut().zip(["plain", "flag"]) {
+            *found = disk
+                .ask(&format!("ls -p /{dir}"))?
+                .contains(&format!("/{name}/"));
+        }
+        Ok(found)
+    };
+    let both = |change: &dyn Fn(&Path) -> io::Result<()>| -> Result<()> {
+        for dir in ["plain", "flag"] {
+            change(&env.path(dir)).with_context(|| dir.to_owned())?;
+        }
+        Ok(())
+    };
+    let expect = |what: &str, name: &str, expected: [bool; 2]| -> Result<()> {
+        let found = have(name)?;
+        ensure!(
+            found == expected,
+            "{what}: whether {name} is there on the disk, without the flag and with it: {found:?}, should be {expected:?}"
+        );
+        Ok(())
+    };
+    let mounted = mount()?;
+    both(&|dir| fs::create_dir(dir))?;
+    both(&|dir| File::create(dir.join("old")).map(drop))?;
+    set(&File::open(env.path("flag"))?, IFlags::DIRSYNC)?;
+    rustix::fs::sync();
+    both(&|dir| File::create(dir.join("first")).map(drop))?;
+    expect("create", "first", [false, true])?;
+    both(&|dir| fs::rename(dir.join("first"), dir.join("second")))?;
+    expect("rename", "second", [false, true])?;
+    expect("rename", "first", [false, false])?;
+    mounted.end()?;
+    // From the disk as from memory.
+    let mounted = mount()?;
+    expect("unmount", "second", [true, true])?;
+    both(&|dir| fs::create_dir(dir.join("third")))?;
+    expect("mkdir after a new mount", "third", [false, true])?;
+    both(&|dir| fs::remove_file(dir.join("old")))?;
+    expect("unlink", "old", [true, false])?;
+    both(&|dir| fs::hard_link(dir.join("second"), dir.join("fourth")))?;
+    expect("link", "fourth", [false, true])?;
+    mounted.end()?;
+    end_disk(disk)
+}
+
+/// Who reads a file or a directory with the flag leaves no time of access, also where everybody else does each time.
+fn no_access_time(env: &Env) -> Result<()> {
+    let mut mounted = env.mount("strictatime")?;
+    for name in ["plain", "flag"] {
+        let dir = env.path(name);
+        fs::create_dir(&dir)?;
+        fs::write(dir.join("file"), b"text")?;
+    }
+    for name in ["flag", "flag/file"] {
+        set(&File::open(env.path(name))?, IFlags::NOATIME)?;
+    }
+    for when in ["as it was set", "as the disk has it"] {
+        for name in ["plain", "flag", "plain/file", "flag/file"] {
+            let path = env.path(name);
+            let time = || -> Result<(i64, u32)> {
+                let found = statx_of(&path)?.stx_atime;
+                Ok((found.tv_sec, found.tv_nsec))
+            };
+            let before = time()?;
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            match path.is_dir() {
+                true => ensure!(fs::read_dir(&path)?.count() == 1, "{name}: other names"),
+                false => ensure!(fs::read(&path)? == b"text", "{name}: other contents"),
+            }
+            let after = time()?;
+            let flag = name.starts_with("flag");
+            ensure!(
+                if flag {
+                    after == before
+                } else {
+                    after > before
+                },
+                "{name}, the flag {when}: the time of access went from {before:?} to {after:?}"
+            );
+        }
+        mounted.end()?;
+        mounted = env.mount("strictatime")?;
+    }
     mounted.end()
 }
 

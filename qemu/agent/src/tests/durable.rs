@@ -287,9 +287,19 @@ impl Disk {
         format!("/dev/{}", self.device.name())
     }
 
-    /// The file behind it.
-    fn file(&self) -> String {
-        format!("{MEMORY}/disk")
+    /// What debugfs says of what the disk itself has. It looks at the memory: a look at the device, a direct one too, would
+    /// write the device's cache first, and with it directories and inodes that nobody has asked to be written.
+    pub(super) fn ask(&self, request: &str) -> Result<String> {
+        tool("debugfs", &["-R", request, &format!("{MEMORY}/disk")])
+    }
+
+    /// A file as the disk itself has it.
+    pub(super) fn file(&self, path: &str) -> Result<Vec<u8>> {
+        let out = "/tmp/dumped";
+        self.ask(&format!("dump {path} {out}"))?;
+        let data = file::read(out)?;
+        file::remove_file(out)?;
+        Ok(data)
     }
 
     /// The blocks of a file, of which there are few.
@@ -446,10 +456,7 @@ fn dirsync(env: &Env) -> Result<()> {
     let path = disk.path();
     tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
     let mounted = Mounted::new(env.driver(), &path, MNT, "dirsync")?;
-    let names = |dir: &str| -> Result<String> {
-        // Beneath the loop device, whose cache would be written for whoever reads it.
-        tool("debugfs", &["-R", &format!("ls -p {dir}"), &disk.file()])
-    };
+    let names = |dir: &str| disk.ask(&format!("ls -p {dir}"));
     for dir in ["one", "two"] {
         file::create_dir(env.path(dir))?;
     }
