@@ -222,14 +222,23 @@ impl Mapping {
 
     /// The same from an offset, a multiple of the page size.
     pub fn at(file: &File, offset: u64, length: usize) -> Result<Mapping> {
+        Mapping::map(libc::MAP_SHARED, file.as_raw_fd(), offset, length)
+    }
+
+    /// Memory of no file, whole pages of zeros, which the kernel may put into swap.
+    pub fn anonymous(length: usize) -> Result<Mapping> {
+        Mapping::map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0, length)
+    }
+
+    fn map(flags: i32, fd: i32, offset: u64, length: usize) -> Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 length,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                file.as_raw_fd(),
+                flags,
+                fd,
                 offset as libc::off_t,
             )
         };
@@ -240,6 +249,15 @@ impl Mapping {
             start: start.cast(),
             length,
         })
+    }
+
+    /// Has the kernel take the pages away, those of no file to swap. They come back as they are touched.
+    pub fn page_out(&self) -> Result<()> {
+        // SAFETY: the range is exactly our mapping, and what it holds stays the same.
+        match unsafe { libc::madvise(self.start.cast(), self.length, libc::MADV_PAGEOUT) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
     }
 
     /// Copies out of the mapping.
