@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Mount options that ext4 has too: those that do something, and those that have nothing to say.
 
+use super::attributes::{end_disk, new_disk};
+use super::durable::Disk;
 use super::env::{errno, fails, Env};
 use super::{test, Test};
-use crate::fs::{self, open_buffered, tool, DISK, MNT};
+use crate::fs::{self, open_buffered, tool, Mounted, DISK, MNT};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
 use std::fs::{self as file, File, OpenOptions};
 use std::os::unix::fs::{chown, FileExt, MetadataExt, PermissionsExt};
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -21,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         test("options/sb", sb).mib(300),
         test("options/sb-1k", sb).block(1024),
         test("options/lazytime", lazytime),
+        test("options/lazytime-on-disk", lazytime_on_disk),
         test("options/version", version),
         test("options/version-128", version).inode(128),
     ]
@@ -231,6 +235,114 @@ fn lazytime(env: &Env) -> Result<()> {
     let now = file::metadata(env.path("file"))?;
     ensure!(time(&now) == time(&written), "the new time is lost");
     mounted.end()
+}
+
+/// Settings of write-back, until dropped.
+struct WriteBack(Vec<(&'static str, String)>);
+
+impl WriteBack {
+    const EXPIRE_TIMES: &'static str = "/proc/sys/vm/dirtytime_expire_seconds";
+
+    /// What is dirty is written after less than a second, instead of half a minute.
+    fn soon() -> Result<WriteBack> {
+        let mut settings = WriteBack(Vec::new());
+        settings.set("/proc/sys/vm/dirty_writeback_centisecs", "20")?;
+        settings.set("/proc/sys/vm/dirty_expire_centisecs", "50")?;
+        Ok(settings)
+    }
+
+    fn set(&mut self, path: &'static str, value: &str) -> Result<()> {
+        self.0.push((path, file::read_to_string(path)?));
+        file::write(path, value).with_context(|| format!("write {value} to {path}"))
+    }
+}
+
+impl Drop for WriteBack {
+    fn drop(&mut self) {
+        for (path, value) in self.0.iter().rev() {
+            // A failure makes later tests wait a little less for the disk, and that is all.
+            let _ = file::write(path, value.trim());
+        }
+    }
+}
+
+/// A file's time of access as the disk itself has it, in the words of debugfs.
+fn access_time(disk: &Disk) -> Result<String> {
+    let text = disk.ask("stat /file")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("atime: "));
+    Ok(line
+        .with_context(|| format!("no atime: {text}"))?
+        .to_owned())
+}
+
+/// Reads the file, which in memory has another time of access then; answers what the disk had before.
+fn access(disk: &Disk, handle: &File) -> Result<String> {
+    let time = || -> Result<(i64, i64)> {
+        let meta = handle.metadata()?;
+        Ok((meta.atime(), meta.atime_nsec()))
+    };
+    let (on_disk, before) = (access_time(disk)?, time()?);
+    std::thread::sleep(Duration::from_millis(50));
+    handle.read_exact_at(&mut [0; 4], 0)?;
+    let now = time()?;
+    ensure!(
+        now > before,
+        "the time of access went from {before:?} to {now:?}"
+    );
+    Ok(on_disk)
+}
+
+/// Waits for the disk to have another time of access. Answers how long that took.
+fn reaches_disk(disk: &Disk, before: &str) -> Result<Duration> {
+    let started = Instant::now();
+    while access_time(disk)? == before {
+        let waited = started.elapsed();
+        ensure!(
+            waited < Duration::from_secs(60),
+            "after {waited:?} the disk still has the time of access {before}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(started.elapsed())
+}
+
+/// A time of access alone is no reason to write, unless somebody asks or it is old; without `lazytime` it is.
+fn lazytime_on_disk(env: &Env) -> Result<()> {
+    let disk = new_disk()?;
+    let mut settings = WriteBack::soon()?;
+    let mount = |options| Mounted::new(env.driver(), &disk.path(), MNT, options);
+    let mounted = mount("strictatime")?;
+    file::write(env.path("file"), b"text")?;
+    rustix::fs::sync();
+    let handle = File::open(env.path("file"))?;
+    let before = access(&disk, &handle)?;
+    let usual = reaches_disk(&disk, &before).context("without lazytime")?;
+    drop(handle);
+    mounted.end()?;
+
+    let mounted = mount("strictatime,lazytime")?;
+    let handle = File::open(env.path("file"))?;
+    let before = access(&disk, &handle)?;
+    std::thread::sleep(usual * 3 + Duration::from_secs(3));
+    let now = access_time(&disk)?;
+    ensure!(
+        now == before,
+        "with lazytime the disk has {now} of itself, and had {before}; without it took {usual:?}"
+    );
+    handle.sync_all()?;
+    ensure!(
+        access_time(&disk)? != before,
+        "after fsync the disk still has {before}"
+    );
+    // At last it is old.
+    let before = access(&disk, &handle)?;
+    settings.set(WriteBack::EXPIRE_TIMES, "1")?;
+    reaches_disk(&disk, &before).context("with lazytime, when the time is old")?;
+    drop((handle, settings));
+    mounted.end()?;
+    end_disk(disk)
 }
 
 /// The change counter of an inode, as debugfs shows it.
