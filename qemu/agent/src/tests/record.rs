@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         test("record/errors", errors),
         test("record/remount-ro", remount_ro).damages(),
+        test("record/by-superblock", by_superblock).damages(),
         test("record/mounts", mounts),
         test("record/warnings", warnings),
         test("record/fanotify", told).damages(),
@@ -59,6 +60,8 @@ const MTIME: usize = 0x2c;
 const MNT_COUNT: usize = 0x34;
 /// `s_state`
 pub const STATE: usize = 0x3a;
+/// `s_errors`
+const ERRORS: usize = 0x3c;
 /// `s_last_mounted`
 const LAST_MOUNTED: usize = 0x88;
 /// `s_kbytes_written`, its lower half
@@ -236,6 +239,45 @@ fn remount_ro(env: &Env) -> Result<()> {
     let mounted = env.mount("errors=remount-ro")?;
     file::write(env.path("new"), b"new")?;
     mounted.end()
+}
+
+/// Where no option says what to do about damage, the superblock does.
+fn by_superblock(env: &Env) -> Result<()> {
+    damage(env)?;
+    for (wish, options) in [("1", ""), ("2", "errors=continue"), ("2", "")] {
+        let case = format!("superblock {wish}, options {options:?}");
+        tool(
+            "debugfs",
+            &["-w", "-R", &format!("ssv errors {wish}"), DISK],
+        )?;
+        let mounted = env.mount(options)?;
+        fails_somehow(file::read(env.path("one")), "a pointer to nowhere")?;
+        let shown = fs::shown_options(MNT)?;
+        let ends = (wish, options) == ("2", "");
+        ensure!(
+            shown.contains(&"emergency_ro".to_owned()) == ends,
+            "{case}: shown are {shown:?}"
+        );
+        let result = file::write(env.path("good"), b"better");
+        match ends {
+            true => fails(result, libc::EROFS, &format!("{case}: a write"))?,
+            false => result.with_context(|| format!("{case}: a write"))?,
+        }
+        ensure!(
+            file::read(env.path("good"))? == b"better",
+            "{case}: other contents"
+        );
+        mounted.end()?;
+        let errors = Super::read()?.u16(ERRORS);
+        ensure!(
+            errors.to_string() == wish,
+            "{case}: the superblock says {errors} afterwards"
+        );
+    }
+    env.logged(&["vda", "remounting filesystem read-only"])?;
+    let (code, text) = tool_code("e2fsck", &["-fy", DISK])?;
+    ensure!(code == 1, "e2fsck -fy ended with {code}: {text}");
+    Ok(())
 }
 
 /// Each mount is counted and dated, the first opened file tells where it was; what was written adds up.
