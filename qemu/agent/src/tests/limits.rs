@@ -6,6 +6,7 @@ use super::{test, Test};
 use crate::fs::{shown_options, tool, try_mount, try_remount, DISK, MNT};
 use crate::sys::as_user;
 use anyhow::{bail, ensure, Context, Result};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{chown, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -142,20 +143,25 @@ fn reserved_for_others(env: &Env) -> Result<()> {
 
 /// `s_def_resuid` and `s_def_resgid` of the superblock.
 fn reserved_by_superblock(env: &Env) -> Result<()> {
-    tool(
-        "debugfs",
-        &["-w", "-R", &format!("ssv def_resuid {USER}"), DISK],
-    )?;
-    let mounted = env.mount("")?;
-    let shown = shown_options(MNT)?;
-    ensure!(
-        shown.contains(&format!("resuid={USER}")),
-        "the superblock's user is not shown: {shown:?}"
-    );
-    fill_as(USER, &[], &shared_file(env, "file")?)?;
-    let left = free()?;
-    ensure!(left <= SLACK, "the user left {left} blocks");
-    mounted.end()
+    for (who, id, groups) in [("uid", USER, &[][..]), ("gid", GROUP, &[GROUP])] {
+        let command = format!("ssv def_res{who} {id}");
+        tool("debugfs", &["-w", "-R", &command, DISK])?;
+        let mounted = env.mount("")?;
+        let shown = shown_options(MNT)?;
+        ensure!(
+            shown.contains(&format!("res{who}={id}")),
+            "the superblock's res{who} is not shown: {shown:?}"
+        );
+        let path = shared_file(env, "file")?;
+        fill_as(USER, groups, &path)?;
+        let left = free()?;
+        ensure!(left <= SLACK, "res{who}: the user left {left} blocks");
+        fs::remove_file(path)?;
+        mounted.end()?;
+        let command = format!("ssv def_res{who} 0");
+        tool("debugfs", &["-w", "-R", &command, DISK])?;
+    }
+    Ok(())
 }
 
 /// Group, and whether set-group-id is set, of a file and of a directory that the user makes in `dir`.
@@ -270,15 +276,28 @@ fn bad_options(env: &Env) -> Result<()> {
     Ok(())
 }
 
-/// With the first superblock gone, the filesystem is to be had by a copy of it.
+/// With the first superblock gone, and the group descriptors behind it, the filesystem is to be had by a copy of both.
 fn other_superblock(env: &Env) -> Result<()> {
+    let per_group = field("Inodes per group:")?;
     let mounted = env.mount("")?;
-    fs::write(env.path("file"), b"here")?;
+    let mut groups = BTreeSet::new();
+    let mut files = Vec::new();
+    // Directories of the root go where there is room.
+    for number in 0..16 {
+        let dir = env.path(format!("dir-{number}"));
+        fs::create_dir(&dir)?;
+        let (path, data) = (dir.join("file"), vec![number; 20_000]);
+        fs::write(&path, &data)?;
+        groups.insert((fs::metadata(&path)?.ino() - 1) / per_group);
+        files.push((path, data));
+    }
+    ensure!(groups.len() > 2, "all is in groups {groups:?}");
     mounted.end()?;
     let disk = OpenOptions::new().read(true).write(true).open(DISK)?;
-    let mut first = [0; 1024];
+    // The superblock and the block of descriptors, all of which fit into one.
+    let mut first = [0; 2048];
     disk.read_exact_at(&mut first, 1024)?;
-    disk.write_all_at(&[0; 1024], 1024)?;
+    disk.write_all_at(&[0; 2048], 1024)?;
     disk.sync_all()?;
     let result = try_mount(env.driver().name(), DISK, MNT, "ro");
     fails(errno(result), libc::EINVAL, "mount without a superblock")?;
@@ -287,10 +306,13 @@ fn other_superblock(env: &Env) -> Result<()> {
         shown_options(MNT)?.contains(&"sb=8193".to_owned()),
         "sb= is not shown"
     );
-    ensure!(
-        fs::read(env.path("file"))? == b"here",
-        "other contents by the copy of the superblock"
-    );
+    for (path, data) in files {
+        ensure!(
+            fs::read(&path)? == data,
+            "other contents by the copy of the superblock: {}",
+            path.display()
+        );
+    }
     mounted.end()?;
     disk.write_all_at(&first, 1024)?;
     disk.sync_all()?;
