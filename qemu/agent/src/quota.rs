@@ -40,13 +40,16 @@ const SETQUOTA: i32 = 0x80_0008;
 const FORMAT: u32 = 4;
 /// `QIF_BLIMITS | QIF_ILIMITS`
 const LIMITS: u32 = 1 | 4;
+/// `QIF_BLIMITS`
+const SPACE_LIMITS: u32 = 1;
+/// `QIF_BTIME`
+const SPACE_TIME: u32 = 16;
 
 fn command(command: i32, kind: Kind) -> i32 {
     command << 8 | kind as i32
 }
 
-/// What somebody has and may have.
-pub fn get(disk: &str, kind: Kind, id: u32) -> Result<Quota> {
+fn read(disk: &str, kind: Kind, id: u32) -> Result<sys::Dqblk> {
     let mut raw = sys::Dqblk::default();
     sys::quotactl(
         command(GETQUOTA, kind),
@@ -55,6 +58,22 @@ pub fn get(disk: &str, kind: Kind, id: u32) -> Result<Quota> {
         sys::QuotaArg::Block(&mut raw),
     )
     .with_context(|| format!("Q_GETQUOTA {kind:?} {id}"))?;
+    Ok(raw)
+}
+
+fn write(disk: &str, kind: Kind, id: u32, mut raw: sys::Dqblk) -> Result<()> {
+    sys::quotactl(
+        command(SETQUOTA, kind),
+        &CString::new(disk)?,
+        id,
+        sys::QuotaArg::Block(&mut raw),
+    )
+    .with_context(|| format!("Q_SETQUOTA {kind:?} {id}"))
+}
+
+/// What somebody has and may have.
+pub fn get(disk: &str, kind: Kind, id: u32) -> Result<Quota> {
+    let raw = read(disk, kind, id)?;
     Ok(Quota {
         bytes: raw.curspace,
         inodes: raw.curinodes,
@@ -65,19 +84,39 @@ pub fn get(disk: &str, kind: Kind, id: u32) -> Result<Quota> {
 
 /// Sets hard limits, 0 for none.
 pub fn limit(disk: &str, kind: Kind, id: u32, max_kib: u64, max_inodes: u64) -> Result<()> {
-    let mut raw = sys::Dqblk {
+    let raw = sys::Dqblk {
         bhardlimit: max_kib,
         ihardlimit: max_inodes,
         valid: LIMITS,
         ..sys::Dqblk::default()
     };
-    sys::quotactl(
-        command(SETQUOTA, kind),
-        &CString::new(disk)?,
-        id,
-        sys::QuotaArg::Block(&mut raw),
-    )
-    .with_context(|| format!("Q_SETQUOTA {kind:?} {id}"))
+    write(disk, kind, id, raw)
+}
+
+/// Sets a limit on space that may be passed for a while, and one that may not.
+pub fn limit_softly(disk: &str, kind: Kind, id: u32, kib: u64, max_kib: u64) -> Result<()> {
+    let raw = sys::Dqblk {
+        bsoftlimit: kib,
+        bhardlimit: max_kib,
+        valid: SPACE_LIMITS,
+        ..sys::Dqblk::default()
+    };
+    write(disk, kind, id, raw)
+}
+
+/// Until when the soft limit on space may be passed, in seconds since 1970; 0 where it is not.
+pub fn grace(disk: &str, kind: Kind, id: u32) -> Result<u64> {
+    Ok(read(disk, kind, id)?.btime)
+}
+
+/// Changes that time.
+pub fn set_grace(disk: &str, kind: Kind, id: u32, until: u64) -> Result<()> {
+    let raw = sys::Dqblk {
+        btime: until,
+        valid: SPACE_TIME,
+        ..sys::Dqblk::default()
+    };
+    write(disk, kind, id, raw)
 }
 
 /// Turns quotas on by a file; without one, the limits of a filesystem that has its quotas in itself.

@@ -3,6 +3,7 @@
 
 use super::env::{fails, unmount_all, Env};
 use super::{test, Test};
+use crate::attributes;
 use crate::buf::Buffer;
 use crate::fs::{self as image, shown_options, tool, try_mount, try_remount, DISK, MNT};
 use crate::modules;
@@ -19,7 +20,7 @@ type Case = fn(&Env) -> Result<()>;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    let cases: [(&str, Case); 8] = [
+    let cases: [(&str, Case); 10] = [
         ("usage", usage),
         ("chown", change_owner),
         ("buffered", buffered),
@@ -28,6 +29,8 @@ pub fn tests() -> Vec<Test> {
         ("inodes", inodes),
         ("groups", groups),
         ("remount", remount),
+        ("beside-data", beside_data),
+        ("soft", soft),
     ];
     let mut tests = Vec::new();
     for (name, case) in cases {
@@ -375,6 +378,86 @@ fn groups(env: &Env) -> Result<()> {
     let both = [USER, OTHER].map(|id| env.path(id.to_string()));
     expect(Kind::Group, GROUP, &[&both[0], &both[1]])?;
     expect(Kind::User, USER, &[&both[0]])
+}
+
+/// Blocks of attributes and of a long symbolic link's target are charged; one that two files share, to both.
+fn beside_data(env: &Env) -> Result<()> {
+    let block = env.block();
+    let (one, two, link) = (env.path("one"), env.path("two"), env.path("link"));
+    let charged = |what: &str, blocks: u64, inodes: u64| -> Result<()> {
+        for kind in [Kind::User, Kind::Group] {
+            let found = has(kind, USER)?;
+            ensure!(
+                found == (blocks * block, inodes),
+                "{what}: {kind:?} has {found:?} (bytes, inodes), should have {blocks} blocks and {inodes}"
+            );
+        }
+        Ok(())
+    };
+    let large = |path: &Path| Ok(attributes::set(path, "user.large", &[7; 600])?);
+    user(|| Ok(File::create(&one).and(File::create(&two)).map(drop)?))?;
+    charged("two files", 0, 2)?;
+    user(|| Ok(std::os::unix::fs::symlink("x".repeat(200), &link)?))?;
+    charged("a long symbolic link", 1, 3)?;
+    user(|| large(&one))?;
+    charged("an attribute", 2, 3)?;
+    user(|| large(&two))?;
+    charged("the same of another file", 3, 3)?;
+    let free = rustix::fs::statvfs(MNT)?.f_bfree;
+    user(|| Ok(attributes::remove(&two, "user.large")?))?;
+    charged("without it", 2, 3)?;
+    ensure!(
+        rustix::fs::statvfs(MNT)?.f_bfree == free,
+        "the two had a block each: nothing is shared here"
+    );
+    quota::limit(DISK, Kind::User, USER, 2 * block / 1024, 0)?;
+    user(|| {
+        let result = attributes::set(&two, "user.large", &[8; 600]);
+        fails(result, libc::EDQUOT, "an attribute over the limit")?;
+        let result = std::os::unix::fs::symlink("y".repeat(200), env_path("other"));
+        fails(result, libc::EDQUOT, "a long symbolic link over the limit")
+    })?;
+    charged("what was refused", 2, 3)?;
+    user(|| Ok(fs::remove_file(&link).and(fs::remove_file(&one))?))?;
+    charged("all removed", 0, 1)
+}
+
+/// A soft limit may be passed, until its time has run out; who gets below it has all the time again.
+fn soft(env: &Env) -> Result<()> {
+    const SOFT_KIB: u64 = 64;
+    let file = env.path("file");
+    let grace = || quota::grace(DISK, Kind::User, USER);
+    let write = |from_kib: u64, to_kib: u64| {
+        user(|| {
+            let file = open(&file, 0)?;
+            let data = vec![1; ((to_kib - from_kib) << 10) as usize];
+            let result = file.write_all_at(&data, from_kib << 10);
+            file.sync_all()?;
+            Ok(result)
+        })
+    };
+    quota::limit_softly(DISK, Kind::User, USER, SOFT_KIB, MAX_KIB)?;
+    write(0, SOFT_KIB / 2)?.context("a write below the limit")?;
+    ensure!(grace()? == 0, "below the limit until {}", grace()?);
+    write(SOFT_KIB / 2, SOFT_KIB + 32)?.context("a write over the soft limit")?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    ensure!(
+        grace()? > now.as_secs(),
+        "over the limit until {}, at {now:?}",
+        grace()?
+    );
+    write(SOFT_KIB + 32, SOFT_KIB + 48)?.context("another")?;
+    quota::set_grace(DISK, Kind::User, USER, now.as_secs() - 1)?;
+    fails(
+        write(SOFT_KIB + 48, SOFT_KIB + 64)?,
+        libc::EDQUOT,
+        "a write over the soft limit when the time has run out",
+    )?;
+    expect(Kind::User, USER, &[&file])?;
+    user(|| Ok(open(&file, 0)?.set_len(1024)?))?;
+    ensure!(grace()? == 0, "below the limit again until {}", grace()?);
+    write(1, SOFT_KIB + 32)?.context("a write with time again")?;
+    expect(Kind::User, USER, &[&file])
 }
 
 /// Usage and limits outlive a time of being read-only.
