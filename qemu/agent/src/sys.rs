@@ -636,6 +636,8 @@ pub fn console_level(level: i32) -> Result<()> {
 
 /// The most bytes of a handle.
 const HANDLE_BYTES: usize = 128;
+/// `AT_HANDLE_CONNECTABLE`
+const AT_HANDLE_CONNECTABLE: i32 = 0x2;
 
 /// A file's handle, as NFS servers keep it: `struct file_handle` of the kernel's ABI.
 #[repr(C)]
@@ -649,6 +651,15 @@ pub struct Handle {
 impl Handle {
     /// The handle of a path; a symbolic link is not followed.
     pub fn of(path: &Path) -> Result<Handle> {
+        Handle::with_flags(path, 0)
+    }
+
+    /// One that says as well which directory the path's end is in.
+    pub fn connectable(path: &Path) -> Result<Handle> {
+        Handle::with_flags(path, AT_HANDLE_CONNECTABLE)
+    }
+
+    fn with_flags(path: &Path, flags: i32) -> Result<Handle> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         let mut handle = Handle {
             bytes: HANDLE_BYTES as u32,
@@ -659,7 +670,13 @@ impl Handle {
         let place: *mut Handle = &mut handle;
         // SAFETY: path and handle live through the call; the handle says how much room it has.
         let code = unsafe {
-            libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), place.cast(), &mut mount, 0)
+            libc::name_to_handle_at(
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                place.cast(),
+                &mut mount,
+                flags,
+            )
         };
         if code < 0 {
             return Err(Error::last_os_error());

@@ -8,7 +8,9 @@ use crate::sys::Handle;
 use anyhow::{ensure, Context, Result};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -17,6 +19,7 @@ pub fn tests() -> Vec<Test> {
         test("export/stale", stale),
         test("export/made-up", made_up),
         test("export/reconnect", reconnect),
+        test("export/connectable", connectable),
     ]
 }
 
@@ -124,6 +127,14 @@ fn made_up(env: &Env) -> Result<()> {
     Ok(())
 }
 
+/// What the kernel calls an open file.
+fn path_of(file: &File) -> Result<PathBuf> {
+    Ok(fs::read_link(format!(
+        "/proc/self/fd/{}",
+        file.as_raw_fd()
+    ))?)
+}
+
 /// A directory deep below the root, by a handle alone: its path is found by `..` and by reading directories.
 fn reconnect(env: &Env) -> Result<()> {
     let mounted = env.mount("")?;
@@ -137,12 +148,52 @@ fn reconnect(env: &Env) -> Result<()> {
     mounted.end()?;
     let mounted = env.mount("")?;
     let opened = dir.open(&File::open(MNT)?, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    let path = fs::read_link(format!(
-        "/proc/self/fd/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&opened)
-    ))?;
+    let path = path_of(&opened)?;
     ensure!(path == env.path(deep), "it is called {path:?}");
     ensure!(fs::read(path.join("file"))? == b"deep");
     drop(opened);
+    mounted.end()
+}
+
+/// A handle that says which directory a file is in leads to the file with its path; a plain one to a file without.
+fn connectable(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let deep = env.path("one/two/three");
+    fs::create_dir_all(&deep)?;
+    for number in 0..50 {
+        fs::write(deep.join(format!("other-{number}")), b"other")?;
+    }
+    let path = deep.join("file");
+    fs::write(&path, b"deep")?;
+    let plain = Handle::of(&path)?;
+    let handle = Handle::connectable(&path).context("a connectable handle")?;
+    mounted.end()?;
+    for (handle, expected) in [(plain, false), (handle, true)] {
+        // Nothing is cached.
+        let mounted = env.mount("")?;
+        let mut opened = handle.open(&File::open(MNT)?, libc::O_RDONLY)?;
+        let found = path_of(&opened)?;
+        ensure!(
+            (found == path) == expected,
+            "by the handle that is connectable, {expected}, it is called {found:?}"
+        );
+        let mut data = Vec::new();
+        opened.read_to_end(&mut data)?;
+        ensure!(data == b"deep", "other contents: {data:?}");
+        drop(opened);
+        mounted.end()?;
+    }
+    // Its directory is gone.
+    let mounted = env.mount("")?;
+    fs::rename(&path, env.path("moved"))?;
+    fs::remove_dir_all(&deep)?;
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    fails(
+        handle.open(&File::open(MNT)?, libc::O_RDONLY),
+        libc::ESTALE,
+        "by a directory that is no more",
+    )?;
+    ensure!(read(&plain)? == b"deep", "by the plain handle");
     mounted.end()
 }
