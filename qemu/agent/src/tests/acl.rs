@@ -6,11 +6,12 @@ use super::{test, Test};
 use crate::attributes::{get, list, remove, set};
 use crate::fs::{Mounted, DISK, MNT};
 use crate::modules;
+use crate::sys::as_user;
 use anyhow::{ensure, Context, Result};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{chown, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,6 +24,7 @@ pub fn tests() -> Vec<Test> {
         tests.push(test(&format!("acl/inherited-{inode}"), inherited).inode(inode));
     }
     tests.push(test("acl/chmod", chmod));
+    tests.push(test("acl/set-group-id", set_group_id));
     tests.push(test("acl/refused", refused));
     tests.push(test("acl/two-drivers", two_drivers));
     tests.push(test("acl/large", large).block(1024));
@@ -172,6 +174,35 @@ fn chmod(env: &Env) -> Result<()> {
     set(&fifo, ACCESS, &usual(6, 4, 4, 0))?;
     fs::set_permissions(&fifo, PermissionsExt::from_mode(0o600))?;
     ensure!(get(&fifo, ACCESS)? == usual(6, 4, 0, 0));
+    mounted.end()
+}
+
+/// With an ACL from an owner who is not in the file's group the set-group-id bit goes; from one who is, or from root, it stays.
+fn set_group_id(env: &Env) -> Result<()> {
+    const MODE: u32 = 0o2770;
+    const NEW: u32 = 0o775;
+    let value = usual(7, 5, 7, 5);
+    let cases: [(&str, u32, &[u32], u32); 3] = [
+        ("outside", 1000, &[], NEW),
+        ("inside", 1000, &[2000], 0o2000 | NEW),
+        ("root", 0, &[], 0o2000 | NEW),
+    ];
+    let mounted = env.mount("")?;
+    for (name, uid, groups, expected) in cases {
+        let file = env.path(name);
+        fs::write(&file, b"")?;
+        chown(&file, Some(1000), Some(2000))?;
+        fs::set_permissions(&file, PermissionsExt::from_mode(MODE))?;
+        as_user(uid, uid, groups, || set(&file, ACCESS, &value))?
+            .with_context(|| format!("an ACL of the file {name}"))?;
+        has_mode(&file, expected)?;
+    }
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    for (name, _, _, expected) in cases {
+        has_mode(&env.path(name), expected)?;
+        ensure!(get(env.path(name), ACCESS)? == value, "{name}: another ACL");
+    }
     mounted.end()
 }
 

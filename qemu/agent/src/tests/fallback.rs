@@ -5,6 +5,7 @@ use super::env::Env;
 use super::{for_blocks, Test};
 use crate::buf::{stamp, Buffer};
 use crate::fs::{open_buffered, open_direct, DISK};
+use crate::sys::files::cached_pages;
 use anyhow::{ensure, Result};
 use notblk_protocol::Driver;
 use std::os::unix::fs::FileExt;
@@ -122,7 +123,9 @@ fn on_disk(env: &Env) -> Result<()> {
     let mut data = Buffer::new(block as usize);
     stamp(&mut data, 0x1122_3344_5566_7788 ^ env.seed);
     file.write_all_at(&data, 20 * block)?;
-    // The page must be gone from the cache as well, else a later direct write would find it.
+    // The pages must be gone from the cache as well, else a later direct write would find them.
+    let pages = cached_pages(&file)?;
+    ensure!(pages == 0, "{pages} pages are in the cache");
     let disk = open_direct(DISK)?;
     let size = u64::from(env.image.mib) << 20;
     let mut piece = Buffer::new(1 << 20);

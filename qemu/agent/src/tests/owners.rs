@@ -3,14 +3,15 @@
 
 use super::env::{errno, fails, Env};
 use super::{test, Test};
-use crate::fs::MNT;
+use crate::buf::Buffer;
+use crate::fs::{open_direct, MNT};
 use crate::sys::{as_user, idmap, in_user_namespace};
 use anyhow::{ensure, Context, Result};
 use rustix::mount::{move_mount, open_tree, MoveMountFlags, OpenTreeFlags};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{chown, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{chown, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -211,5 +212,22 @@ fn set_group_id(env: &Env) -> Result<()> {
     fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o6777))?;
     as_user(2000, 2000, &[], || fs::write(dir.join("file"), b"x"))??;
     ensure!(fs::metadata(dir.join("file"))?.mode() & 0o7777 == 0o777);
+    direct_write_by_another(&dir.join("file"))?;
     mounted.end()
+}
+
+/// So does a direct one, over what is there, behind the end, and into a hole.
+fn direct_write_by_another(path: &Path) -> Result<()> {
+    fs::write(path, vec![1; 8192])?;
+    for (what, offset) in [("over", 0), ("behind the end", 1 << 16), ("hole", 1 << 15)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o6777))?;
+        as_user(2000, 2000, &[], || {
+            open_direct(path)?
+                .write_all_at(&Buffer::new(4096), offset)
+                .context("a direct write by another")
+        })??;
+        let mode = fs::metadata(path)?.mode() & 0o7777;
+        ensure!(mode == 0o777, "{what}: mode {mode:o} after a direct write");
+    }
+    Ok(())
 }
