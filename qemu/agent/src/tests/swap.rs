@@ -225,7 +225,8 @@ impl Stamped {
                 let at = start + (number * PART) as u64;
                 ensure!(
                     places.contains(&(at / PAGE * PAGE)),
-                    "memory was written to byte {at} of the disk, which is not the file's: {places:?}"
+                    "memory was written to byte {at} of the disk, which is in none of the {} pages for it",
+                    places.len()
                 );
                 parts += 1;
             }
@@ -265,15 +266,10 @@ fn used(env: &Env) -> Result<()> {
         in_swap == whole - 1,
         "{in_swap} pages of swap, {whole} whole ones in the file"
     );
-    // Fewer than half: the kernel gives up a page's place in swap early where swap is nearly full.
-    let memory = Stamped::new(in_swap / 3)?;
     // The first place is the header's.
-    let result = swap_out(env, &path, &memory, &places[1..]);
+    let result = swap_out(env, &path, in_swap, &places[1..]);
     let off = swapoff(&path).context("swapoff");
-    env.note(format!(
-        "{} of {} pages were on the disk",
-        result?, memory.pages
-    ));
+    let memory = result?;
     off?;
     memory.check("after swapoff")?;
     drop((memory, file));
@@ -290,27 +286,46 @@ fn used(env: &Env) -> Result<()> {
     mounted.end()
 }
 
-/// Has the memory go out, and come back from the disk. Answers how many pages were found there.
-///
-/// What has gone out may be in memory too, for a while: it is sent out again until the kernel has read some.
-fn swap_out(env: &Env, path: &Path, memory: &Stamped, places: &[u64]) -> Result<usize> {
-    let started = Instant::now();
+/// Has memory go out and come back from the disk; then so much of it that it fills all places. Answers the latter.
+fn swap_out(env: &Env, path: &Path, in_swap: u64, places: &[u64]) -> Result<Stamped> {
+    // Fewer than half: the kernel gives up a page's place in swap early where swap is nearly full.
+    let memory = Stamped::new(in_swap / 3)?;
     let read_before = pages_read()?;
-    let mut found = 0;
-    while found == 0 || pages_read()? == read_before {
-        let waited = started.elapsed();
+    // What has gone out may be in memory too, for a while: it is sent out again until the kernel has read some.
+    until(path, || {
+        memory.memory.page_out()?;
+        let found = memory.found_at(places, env)?;
+        memory.check("come back")?;
+        let read = pages_read()? - read_before;
+        Ok((
+            found > 0 && read > 0,
+            format!("{found} pages on the disk, {read} read"),
+        ))
+    })?;
+    drop(memory);
+    let memory = Stamped::new(in_swap)?;
+    until(path, || {
+        memory.memory.page_out()?;
+        let found = memory.found_at(places, env)?;
+        Ok((found == places.len(), format!("{found} pages on the disk")))
+    })?;
+    memory.check("all come back")?;
+    Ok(memory)
+}
+
+/// Does something again and again until it says that it is done; it says as well how far it is.
+fn until(path: &Path, again: impl Fn() -> Result<(bool, String)>) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let (done, what) = again()?;
+        if done {
+            return Ok(());
+        }
+        let (waited, used) = (started.elapsed(), pages_used(path)?);
         ensure!(
             waited < Duration::from_secs(60),
-            "after {waited:?}: {} pages of swap are in use, {found} are on the disk, {} have been read",
-            pages_used(path)?,
-            pages_read()? - read_before
+            "after {waited:?}: {used} pages of swap in use, {what}"
         );
-        memory.memory.page_out()?;
-        if pages_used(path)? > 0 {
-            found = found.max(memory.found_at(places, env)?);
-        }
-        memory.check("come back")?;
         std::thread::sleep(Duration::from_millis(100));
     }
-    Ok(found)
 }
