@@ -16,6 +16,7 @@ use crate::errors::Exit;
 use crate::initramfs::{self, Parts};
 use crate::kernel::{Kernel, Want};
 use crate::setup;
+use crate::test;
 use crate::toolbox::Toolbox;
 use crate::ui::Step;
 use crate::vm::{self, Accel, Drive, Machine, Observer, Outcome};
@@ -222,6 +223,7 @@ impl Guest {
         machine.limit = machine
             .limit
             .or(limit.map(|limit| limit.saturating_mul(slowness)));
+        machine.cmdline = test::cmdline(&work);
         machine.interactive = work == Work::Shell;
         machine.drives[1].slow = matches!(work, Work::Race { .. });
         let job = Job {

@@ -13,7 +13,7 @@ use anyhow::Result;
 use crate::context::Ctx;
 use crate::errors::{Code, Exit};
 use crate::guest::{Guest, GuestArgs};
-pub use guest::{list, run as in_guest, How};
+pub use guest::{cmdline, list, run as in_guest, How};
 pub use report::Report;
 
 /// Options of `test`.

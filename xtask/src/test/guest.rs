@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The tests in the guest: as many as possible in one boot, and a new boot after one that took the machine down.
+//!
+//! Two kinds of tests are kept apart: each of [`PANICS`] has a boot of its own, which it must end, and each group of [`APART`] has
+//! boots of its own, with its words on the kernel's command line.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,12 @@ const LIMIT: Duration = Duration::from_secs(3600);
 const PANICS: &str = "panic/";
 const PANIC: &str = "Kernel panic - not syncing: ";
 const REASONS: &[&str] = &["errors=panic", "panic forced after error"];
+
+/// How the names of tests begin that need a kernel that is told something more, and what: words that would disturb other tests.
+const APART: &[(&str, &str)] = &[
+    // Everything that is made gets a label, in an attribute.
+    ("labels/", "lsm=selinux"),
+];
 
 /// What an operation of fsx may take, on a kernel that nothing watches.
 const FSX_OPERATION: Duration = Duration::from_millis(30);
@@ -57,6 +66,20 @@ pub fn list(agent: &Path) -> Result<Vec<String>> {
     serde_json::from_slice(&output.stdout).context("the agent's list of tests")
 }
 
+/// What the kernel is told for a test.
+fn told(test: &str) -> &'static str {
+    let group = APART.iter().find(|(start, _)| test.starts_with(start));
+    group.map_or("", |(_, words)| words)
+}
+
+/// What the kernel is told for a boot with this work: tests that go together are told the same.
+pub fn cmdline(work: &Work) -> &'static str {
+    match work {
+        Work::Test(spec) => spec.names.first().map_or("", |test| told(test)),
+        _ => "",
+    }
+}
+
 /// Runs the tests given.
 pub fn run(
     ctx: &Ctx,
@@ -72,15 +95,21 @@ pub fn run(
     for name in deadly {
         panics(ctx, guest, name, how, report)?;
     }
-    let mut left = others;
-    while !left.is_empty() {
-        boot(ctx, guest, &mut left, how, report)?;
-        if report.gives_up && report.boot.is_none() && !left.is_empty() {
-            let line = format!(
-                "the guest does not come up: {} tests were not run",
-                left.len()
-            );
-            return Err(Exit::host(line).into());
+    // Those that are told nothing go first.
+    let mut groups: BTreeMap<_, VecDeque<String>> = BTreeMap::new();
+    for name in others {
+        groups.entry(told(&name)).or_default().push_back(name);
+    }
+    for mut left in groups.into_values() {
+        while !left.is_empty() {
+            boot(ctx, guest, &mut left, how, report)?;
+            if report.gives_up && report.boot.is_none() && !left.is_empty() {
+                let line = format!(
+                    "the guest does not come up: {} tests were not run",
+                    left.len()
+                );
+                return Err(Exit::host(line).into());
+            }
         }
     }
     Ok(())
