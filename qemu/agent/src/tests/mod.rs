@@ -33,6 +33,7 @@ mod hostile;
 mod htree;
 mod io;
 mod ioctl;
+mod labels;
 mod limits;
 mod locking;
 mod mapping;
@@ -152,6 +153,7 @@ fn all() -> Vec<Test> {
     tests.extend(owners::tests());
     tests.extend(xattr::tests());
     tests.extend(acl::tests());
+    tests.extend(labels::tests());
     tests.extend(htree::tests());
     tests.extend(data::tests());
     tests.extend(direct::tests());
