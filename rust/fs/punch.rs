@@ -87,6 +87,9 @@ fn punch_hole(
 /// dirty only where it knows that by block: else write-back would still find them dirty, and have a block in hand that is freed
 /// meanwhile and is somebody else's when the write gets there. With `i_rwsem` and `invalidate_lock` held nobody makes them dirty
 /// again. ext4's buffers remember each for itself that it has no block any more; XFS flushes the range, as we do.
+///
+/// And a block that is larger than a page may be dropped as a whole where the hole takes a part of it: C splits a folio of several
+/// blocks, and goes on at the next page. What is on the disk is not lost by that.
 fn write_ends(inode: &Inode, offset: u64, end: u64) -> Result {
     let last = end.saturating_sub(1);
     inode.write_and_wait_range(offset, offset)?;

@@ -17,8 +17,13 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 pub fn tests() -> Vec<Test> {
     let sizes = [1024, 4096];
     let mut tests = Vec::new();
-    tests.extend(for_blocks(&sizes, "punch/levels", levels));
-    tests.extend(for_blocks(&sizes, "punch/random", random));
+    tests.extend(for_blocks(&[1024, 4096, 16384], "punch/levels", levels));
+    tests.extend(for_blocks(&[65536], "punch/levels", levels_apart));
+    tests.extend(for_blocks(
+        &[1024, 4096, 16384, 65536],
+        "punch/random",
+        random,
+    ));
     tests.extend(for_blocks(&sizes, "punch/mmap", mmap));
     tests.extend(for_blocks(&sizes, "punch/synchronous", synchronous));
     tests.push(test("punch/errnos", errnos));
@@ -124,6 +129,85 @@ fn levels(env: &Env) -> Result<()> {
     ensure!(
         after == free,
         "{free} blocks were free before, {after} after"
+    );
+    mounted.end()
+}
+
+/// The same where a file with all of its blocks is larger than the disk: those around the places have data.
+fn levels_apart(env: &Env) -> Result<()> {
+    let block = env.block();
+    let pointers = block / 4;
+    let double = 12 + pointers;
+    let mounted = env.mount("")?;
+    let free = || -> Result<u64> { Ok(rustix::fs::statvfs(crate::fs::MNT)?.f_bfree) };
+    let before = free()?;
+    let path = env.path("file");
+    let file = open_buffered(&path)?;
+    let mut random = Random(env.seed);
+    // (first block, data)
+    let mut runs = [(0, 20), (double - 10, 30)].map(|(first, count)| {
+        let mut data = vec![0; (count * block) as usize];
+        random.fill(&mut data);
+        (first, data)
+    });
+    for (first, data) in &runs {
+        file.write_all_at(data, first * block)?;
+    }
+    file.sync_all()?;
+    // (offset, length) in blocks; how many blocks go, indirect ones included.
+    let places = [
+        (3, 2, 2),
+        (10, 5, 5),
+        (double - 3, 6, 6),
+        (12, pointers, 5 + 7 + 1),
+        (double, 19, 19 - 3),
+    ];
+    // The data, one indirect block, two for the double one.
+    let mut left = 20 + 30 + 1 + 2;
+    for (first, count, blocks) in places {
+        punch(&file, first * block, count * block)?;
+        left -= blocks;
+        let found = file.metadata()?.blocks() * 512 / block;
+        ensure!(
+            found == left,
+            "hole of {count} blocks at {first}: {found} blocks are left, should be {left}"
+        );
+        let hole = first..first + count;
+        for (start, data) in &mut runs {
+            for (n, piece) in data.chunks_exact_mut(block as usize).enumerate() {
+                if hole.contains(&(*start + n as u64)) {
+                    piece.fill(0);
+                }
+            }
+        }
+    }
+    drop(file);
+    mounted.end()?;
+
+    let mounted = env.mount("")?;
+    let file = open_buffered(&path)?;
+    for (first, expected) in &runs {
+        let mut found = vec![1; expected.len()];
+        file.read_exact_at(&mut found, first * block)?;
+        if let Some(wrong) = difference(&found, expected) {
+            bail!("from block {first} on: {wrong}");
+        }
+    }
+    punch(&file, 100, 2 * double * block)?;
+    let left = file.metadata()?.blocks();
+    // The first block, of which 100 bytes stay.
+    let least = block / 512;
+    ensure!(
+        left == least || env.driver() == Driver::Ext4,
+        "{left} sectors are left, should be {least}"
+    );
+    drop(file);
+    fs::remove_file(&path)?;
+    rustix::fs::sync();
+    let after = free()?;
+    ensure!(
+        after == before,
+        "{before} blocks were free before, {after} after"
     );
     mounted.end()
 }

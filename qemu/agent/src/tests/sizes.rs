@@ -3,7 +3,7 @@
 
 use super::env::{fails, Env};
 use super::{for_blocks, Test};
-use crate::buf::Buffer;
+use crate::buf::{Buffer, Random};
 use crate::fs::{self, open_buffered, open_direct, tool, DISK, MNT};
 use anyhow::{ensure, Context, Result};
 use std::fs as file;
@@ -19,6 +19,11 @@ pub fn tests() -> Vec<Test> {
         symlink,
     ));
     tests.extend(for_blocks(&sizes, "sizes/statfs", statfs));
+    tests.extend(for_blocks(
+        &[1024, 4096, 16384, 65536],
+        "sizes/cut-dirty",
+        cut_dirty,
+    ));
     tests
 }
 
@@ -155,5 +160,54 @@ fn statfs(env: &Env) -> Result<()> {
         "{} sectors for one block",
         meta.blocks()
     );
+    mounted.end()
+}
+
+/// A file that is cut within a block while all of it is dirty, in folios as large as they come: what is before the cut stays, and
+/// what is behind it is gone.
+fn cut_dirty(env: &Env) -> Result<()> {
+    const FILES: u64 = 8;
+    let block = env.block();
+    let mut expected = vec![0; (40 * block) as usize];
+    Random(env.seed).fill(&mut expected);
+    let path = |n: u64| env.path(format!("file{n}"));
+    let cut = |n: u64| ((5 * n + 2) * block + block / 3) as usize;
+    let is_cut = |n: u64, when: &str| -> Result<()> {
+        let found = file::read(path(n))?;
+        ensure!(
+            found.len() == expected.len(),
+            "{when}: {} bytes",
+            found.len()
+        );
+        let (kept, gone) = found.split_at(cut(n));
+        let wrong = kept
+            .iter()
+            .zip(&expected)
+            .position(|(one, other)| one != other);
+        ensure!(
+            wrong.is_none(),
+            "{when}: cut at {}, byte {wrong:?} is lost",
+            cut(n)
+        );
+        let wrong = gone.iter().position(|&byte| byte != 0);
+        ensure!(
+            wrong.is_none(),
+            "{when}: byte {wrong:?} behind the cut is back"
+        );
+        Ok(())
+    };
+    let mounted = env.mount("")?;
+    for n in 0..FILES {
+        let handle = open_buffered(path(n))?;
+        handle.write_all_at(&expected, 0)?;
+        handle.set_len(cut(n) as u64)?;
+        handle.set_len(expected.len() as u64)?;
+        is_cut(n, "at once")?;
+    }
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    for n in 0..FILES {
+        is_cut(n, "after a new mount")?;
+    }
     mounted.end()
 }
