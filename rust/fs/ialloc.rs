@@ -130,13 +130,17 @@ fn group_of(sb: &SuperBlock, dir: &Inode) -> u32 {
 /// A directory at top level goes to the group with the most free blocks among those with their share of free inodes,
 /// taking turns; others stay with their parent while there is room. After `find_group_dir` of ext2, and Orlov's idea.
 fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u32> {
-    let groups = sb.data().geo.group_count();
+    let geo = &sb.data().geo;
+    let groups = geo.group_count();
     let average = space.free_inodes / u64::from(groups.max(1));
     let top_level = parent.ino() == ROOT_INO || parent.data().disk.lock().flags & FL_TOPDIR != 0;
     let own = group_of(sb, parent);
     if !top_level {
         let desc = group::read(sb, own)?;
-        if u64::from(desc.free_inodes_count.get()) >= average && desc.free_blocks_count.get() > 0 {
+        // Less than the average by a quarter of a group is room enough, as in C's `find_group_orlov`.
+        let quarter = u64::from(geo.inodes_per_group()) / 4;
+        let least = average.saturating_sub(quarter).max(1);
+        if u64::from(desc.free_inodes_count.get()) >= least && desc.free_blocks_count.get() > 0 {
             return Ok(own);
         }
     }

@@ -5,9 +5,14 @@ use super::env::Env;
 use super::{for_blocks, test, Test};
 use crate::buf::Buffer;
 use crate::fs::{open_buffered, open_direct, tool, DISK};
+use crate::sys::files::fibmap;
 use anyhow::{ensure, Context, Result};
+use notblk_protocol::Driver;
+use rustix::mount::{mount, MountFlags};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
@@ -24,6 +29,10 @@ pub fn tests() -> Vec<Test> {
         interleaved_direct,
     ));
     tests.push(test("alloc/closed-window", closed_window).block(1024));
+    tests.push(test("alloc/near-parent", near_parent).block(1024));
+    tests.push(test("alloc/spread", spread).block(1024));
+    tests.push(test("alloc/append-after-mount", append).block(1024));
+    tests.push(test("alloc/one-go", one_go));
     for size in [1024, 4096] {
         let name = format!("alloc/full-by-many-{}k", size / 1024);
         tests.push(test(&name, full_by_many).block(size).mib(16));
@@ -124,7 +133,7 @@ fn extents(name: &str) -> Result<usize> {
 
 /// What was kept for a file is not kept when it is closed: the next one lies right behind it.
 fn closed_window(env: &Env) -> Result<()> {
-    env.only(notblk_protocol::Driver::Notblk)?;
+    env.only(Driver::Notblk)?;
     let mounted = env.mount("")?;
     fs::create_dir(env.path("dir"))?;
     // As many inodes as there are places to begin at, so that the first and the last begin at the same.
@@ -151,6 +160,217 @@ fn closed_window(env: &Env) -> Result<()> {
         places[1] == places[0] + 4,
         "the second file does not follow the first: blocks {places:?}"
     );
+    Ok(())
+}
+
+/// How a filesystem is cut into groups.
+struct Groups {
+    /// The first block of the first group.
+    start: u64,
+    blocks: u64,
+    inodes: u64,
+}
+
+impl Groups {
+    /// Of the filesystem on the disk.
+    fn read() -> Result<Groups> {
+        let text = tool("dumpe2fs", &["-h", DISK])?;
+        let field = |name: &str| -> Result<u64> {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            let value = value.with_context(|| format!("dumpe2fs says no {name:?}: {text}"))?;
+            value.trim().parse().with_context(|| name.to_owned())
+        };
+        Ok(Groups {
+            start: field("First block:")?,
+            blocks: field("Blocks per group:")?,
+            inodes: field("Inodes per group:")?,
+        })
+    }
+
+    fn of_inode(&self, path: &Path) -> Result<u64> {
+        Ok((fs::metadata(path)?.ino() - 1) / self.inodes)
+    }
+
+    fn of_block(&self, block: u64) -> u64 {
+        (block - self.start) / self.blocks
+    }
+}
+
+/// Directories at top level.
+const DIRS: usize = 12;
+
+/// Writes a file of so many blocks, to the disk.
+fn write_blocks(env: &Env, path: &Path, blocks: u64) -> Result<()> {
+    let file = open_buffered(path)?;
+    file.write_all_at(&vec![1; (blocks * env.block()) as usize], 0)?;
+    file.sync_all().context("fsync")
+}
+
+/// A file's inode is in the group of its directory. So are all blocks of the file, and a directory below one that is not the root.
+/// (The C driver goes on where it has allocated last for any file, and its groups fill up unevenly.)
+fn near_parent(env: &Env) -> Result<()> {
+    const BLOCKS: u64 = 40;
+    let groups = Groups::read()?;
+    let mounted = env.mount("")?;
+    for n in 0..DIRS {
+        let dir = env.path(format!("dir{n}"));
+        let below = dir.join("sub");
+        fs::create_dir_all(&below)?;
+        for dir in [&dir, &below] {
+            let group = groups.of_inode(dir)?;
+            let path = dir.join("file");
+            write_blocks(env, &path, BLOCKS)?;
+            let name = path.display();
+            let own = groups.of_inode(&path)?;
+            ensure!(
+                own == group,
+                "the inode of {name} is in group {own}, that of its directory in {group}"
+            );
+            if env.driver() != Driver::Notblk {
+                continue;
+            }
+            let file = File::open(&path)?;
+            let mut found = BTreeSet::new();
+            for block in 0..BLOCKS {
+                let place = u64::try_from(fibmap(&file, block as i32)?)?;
+                ensure!(place > 0, "block {block} of {name} has no place");
+                found.insert(groups.of_block(place));
+            }
+            ensure!(
+                found == BTreeSet::from([group]),
+                "the blocks of {name} are in the groups {found:?}, its directory in {group}"
+            );
+        }
+        let (up, down) = (groups.of_inode(&dir)?, groups.of_inode(&below)?);
+        ensure!(
+            up == down || env.driver() != Driver::Notblk,
+            "dir{n} is in group {up}, the directory in it in {down}"
+        );
+    }
+    mounted.end()
+}
+
+/// Directories at top level do not crowd in one group. The same image for every driver: where groups differ in their free blocks,
+/// be it by a copy of the superblock, those with more are taken first.
+fn spread(env: &Env) -> Result<()> {
+    let (block, mib) = (env.block().to_string(), format!("{}M", env.image.mib));
+    let make = ["-q", "-F", "-t", "ext2", "-b", &block, DISK, &mib];
+    tool("mke2fs", &make)?;
+    let groups = Groups::read()?;
+    let mounted = env.mount("")?;
+    let mut found = Vec::new();
+    for n in 0..DIRS {
+        let dir = env.path(format!("dir{n}"));
+        fs::create_dir(&dir)?;
+        found.push(groups.of_inode(&dir)?);
+    }
+    env.note(format!("{DIRS} directories in the groups {found:?}"));
+    let different = BTreeSet::from_iter(&found).len();
+    ensure!(
+        different >= 3,
+        "{DIRS} directories are in {different} groups: {found:?}"
+    );
+    mounted.end()
+}
+
+/// A file that goes on after a new mount goes on behind its last block: only the indirect blocks that it needs may lie between.
+/// (The C driver takes a place that it has kept for small files of any kind.)
+fn append(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let pointers = env.block() / 4;
+    // Blocks to begin with; how many indirect ones the next needs.
+    let cases = [
+        (5, 0),
+        (12, 1),
+        (40, 0),
+        (12 + pointers, 2),
+        (20 + pointers, 0),
+    ];
+    let mounted = env.mount("")?;
+    let name = |n: usize| env.path(format!("dir{n}/file"));
+    for (n, (blocks, _)) in cases.into_iter().enumerate() {
+        fs::create_dir(env.path(format!("dir{n}")))?;
+        write_blocks(env, &name(n), blocks)?;
+    }
+    mounted.end()?;
+    let mounted = env.mount("")?;
+    for (n, (blocks, indirect)) in cases.into_iter().enumerate() {
+        let file = open_buffered(name(n))?;
+        let place = |block: u64| -> Result<i32> { Ok(fibmap(&file, block as i32)?) };
+        file.write_all_at(&vec![2; env.block() as usize], blocks * env.block())?;
+        file.sync_all()?;
+        let (last, next) = (place(blocks - 1)?, place(blocks)?);
+        ensure!(
+            (last + 1..=last + 1 + indirect).contains(&next),
+            "block {} of the file is at {last}, block {blocks} at {next}",
+            blocks - 1
+        );
+    }
+    mounted.end()
+}
+
+/// Where the kernel has its tracepoints.
+const TRACING: &str = "/sys/kernel/tracing";
+
+/// What the tracepoint `notblk_map` tells while something is done; `None` where the kernel has no tracepoints.
+fn traced(work: impl FnOnce() -> Result<()>) -> Result<Option<String>> {
+    let root = Path::new(TRACING);
+    if !root.join("events").exists() {
+        // Where that fails there is no switch either.
+        let _ = mount("tracefs", TRACING, "tracefs", MountFlags::empty(), None);
+    }
+    let switch = root.join("events/notblk/notblk_map/enable");
+    if !switch.exists() {
+        return work().map(|()| None);
+    }
+    // Opened this way it becomes empty.
+    File::create(root.join("trace"))?;
+    fs::write(&switch, "1")?;
+    let done = work();
+    fs::write(&switch, "0")?;
+    done?;
+    Ok(Some(fs::read_to_string(root.join("trace"))?))
+}
+
+/// A write that extends a file gets its blocks in one go for each array of pointers, not one by one, and in one place.
+fn one_go(env: &Env) -> Result<()> {
+    const BLOCKS: usize = 256;
+    let length = BLOCKS * env.block() as usize;
+    let mounted = env.mount("")?;
+    let mut buffer = Buffer::new(length);
+    buffer.fill(0x5a);
+    let file = open_direct(env.path("file"))?;
+    let told = traced(|| {
+        let written = file.write_at(&buffer, 0)?;
+        ensure!(written == length, "{written} bytes of {length} are written");
+        Ok(())
+    })?;
+    match told {
+        Some(told) if env.driver() == Driver::Notblk => {
+            let new = told.lines().filter(|line| line.contains("answer=new"));
+            // Those in the inode, and those in the indirect block.
+            let count = new.count();
+            ensure!(
+                (1..=3).contains(&count),
+                "{BLOCKS} blocks were got in {count} goes:\n{told}"
+            );
+        }
+        None if env.driver() == Driver::Notblk => env.note("no tracepoints".to_owned()),
+        _ => {}
+    }
+    drop(file);
+    ensure!(
+        fs::read(env.path("file"))?.iter().all(|&byte| byte == 0x5a),
+        "other contents"
+    );
+    mounted.end()?;
+    let count = extents("file")?;
+    // The C driver takes another place for what is behind the indirect block.
+    let most = match env.driver() {
+        Driver::Notblk => 1,
+        Driver::Ext4 => 2,
+    };
+    ensure!(count <= most, "{BLOCKS} blocks lie in {count} places");
     Ok(())
 }
 
