@@ -11,6 +11,7 @@ use crate::modules;
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::{seek, OFlags, RawDir, SeekFrom};
+use rustix::time::{clock_gettime, ClockId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self as file, OpenOptions};
 use std::io::Write;
@@ -18,11 +19,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
-    let mut tests = for_blocks(&[1024, 4096], "htree/model", model);
+    let mut tests = for_blocks(&[1024, 4096, 65536], "htree/model", model);
     tests.extend(for_blocks(
         &[1024, 4096],
         "htree/readdir-in-pieces",
@@ -129,7 +129,9 @@ fn model(env: &Env) -> Result<()> {
     for round in 0..ROUNDS {
         // In the last one more go than come.
         let often = if round + 1 < ROUNDS { 4 } else { 1 };
-        for _ in 0..5500 {
+        // For more names than one block holds, of whatever size.
+        let steps = if env.block() > 4096 { 7000 } else { 5500 };
+        for _ in 0..steps {
             let name = random_name(&mut random);
             let path = links.dir.join(&name);
             match random.below(often + 2) {
@@ -674,38 +676,117 @@ fn damaged_index(env: &Env) -> Result<()> {
     Ok(())
 }
 
-/// Many names, for the time that it takes.
+/// Names in a chunk of [`many`].
+const CHUNK: usize = 20_000;
+/// Chunks.
+const CHUNKS: usize = 5;
+
+/// What pieces of work cost, each the same number of names: nanoseconds of this thread's own time.
+struct Cost {
+    least: u64,
+    middle: u64,
+}
+
+/// This thread's own time so far, in nanoseconds.
+fn own_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+impl Cost {
+    /// Of something done with each name of a chunk.
+    fn of(env: &Env, chunk: usize, work: &mut dyn FnMut(&str) -> Result<()>) -> Result<Cost> {
+        const PIECE: usize = 1000;
+        let mut pieces = Vec::new();
+        for piece in 0..CHUNK / PIECE {
+            let start = own_time();
+            for n in 0..PIECE {
+                work(&format!("some-name-{}", chunk * CHUNK + piece * PIECE + n))?;
+            }
+            pieces.push(own_time() - start);
+            env.guest.host.progress(pieces.len() as u64, 0)?;
+        }
+        pieces.sort_unstable();
+        Ok(Cost {
+            least: pieces[0],
+            middle: pieces[pieces.len() / 2],
+        })
+    }
+
+    /// Asks that it does not grow with the number of names: a list of five times as many costs five times as much, and the last
+    /// fifth nine times as much as the first. On a machine that has other things to do as well, some piece is disturbed little.
+    fn is_like(&self, few: &Cost, what: &str) -> Result<()> {
+        ensure!(
+            self.least <= 3 * few.middle,
+            "{what}: {} us for each thousand among many names, {} us among few",
+            self.least / 1000,
+            few.middle / 1000
+        );
+        Ok(())
+    }
+}
+
+/// What it costs to list a directory of so many names: the least of some times.
+fn listing(dir: &Path, names: usize) -> Result<u64> {
+    let mut least = u64::MAX;
+    for _ in 0..3 {
+        let start = own_time();
+        let count = file::read_dir(dir)?.count();
+        least = least.min(own_time() - start);
+        ensure!(count == names, "{count} of {names} names are listed");
+    }
+    Ok(least)
+}
+
+/// A directory of 100,000 names: what is done with one of them costs what it costs among few.
 fn many(env: &Env) -> Result<()> {
-    const NAMES: usize = 20_000;
     let mounted = env.mount("")?;
     let mut links = Links::new(Path::new(MNT), "dir")?;
-    let time = |what: &str, work: &mut dyn FnMut() -> Result<()>| -> Result<()> {
-        let start = Instant::now();
-        work()?;
-        env.note(format!(
-            "{what} {NAMES} names: {} ms",
-            start.elapsed().as_millis()
-        ));
-        Ok(())
-    };
-    let name = |n: usize| format!("some-name-{n}");
-    time("add", &mut || {
-        (0..NAMES).try_for_each(|n| Ok(links.add(&name(n))?))
-    })?;
-    mounted.end()?;
-    let mounted = env.mount("")?;
     let dir = env.path("dir");
-    time("look up", &mut || {
-        (0..NAMES).try_for_each(|n| Ok(file::symlink_metadata(dir.join(name(n))).map(drop)?))
-    })?;
-    time("list", &mut || {
-        let count = file::read_dir(&dir)?.count();
-        ensure!(count == NAMES, "{count} names are listed");
-        Ok(())
-    })?;
-    time("remove", &mut || {
-        (0..NAMES).try_for_each(|n| Ok(file::remove_file(dir.join(name(n)))?))
-    })?;
+    let mut added: Vec<Cost> = Vec::new();
+    let mut listed = Vec::new();
+    for chunk in 0..CHUNKS {
+        let cost = Cost::of(env, chunk, &mut |name| Ok(links.add(name)?))?;
+        cost.is_like(added.first().unwrap_or(&cost), "add")?;
+        added.push(cost);
+        if chunk == 0 || chunk + 1 == CHUNKS {
+            listed.push(listing(&dir, (chunk + 1) * CHUNK)?);
+        }
+    }
+    ensure!(
+        listed[1] <= 10 * listed[0],
+        "listing {} names costs {} us, {CHUNK} names {} us",
+        CHUNKS * CHUNK,
+        listed[1] / 1000,
+        listed[0] / 1000
+    );
+    mounted.end()?;
+    let below = levels("/dir")?;
+    ensure!(below == 1, "{below} levels below the root");
+
+    let mounted = env.mount("")?;
+    let mut look = |name: &str| Ok(file::symlink_metadata(dir.join(name)).map(drop)?);
+    let first = Cost::of(env, 0, &mut look)?;
+    let last = Cost::of(env, CHUNKS - 1, &mut look)?;
+    let mut removed = Vec::new();
+    // From a full directory those that came last, from an almost empty one those that came first.
+    for chunk in (0..CHUNKS).rev() {
+        let mut remove = |name: &str| Ok(file::remove_file(dir.join(name))?);
+        removed.push(Cost::of(env, chunk, &mut remove)?);
+    }
     file::remove_dir(&dir).context("the directory is not empty")?;
+    let table = [
+        ("add", &added[0], &added[CHUNKS - 1]),
+        ("look up", &first, &last),
+        ("remove", &removed[CHUNKS - 1], &removed[0]),
+    ];
+    for (what, few, many) in table {
+        env.note(format!(
+            "{what}: {} us for each thousand, {} among many",
+            few.middle / 1000,
+            many.middle / 1000
+        ));
+        many.is_like(few, what)?;
+    }
     mounted.end()
 }
