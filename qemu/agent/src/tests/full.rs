@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A full disk: ENOSPC from every kind of write, nothing lost, and the space comes back.
 
-use super::env::{fails, Env};
+use super::env::{errno, fails, Env};
 use super::{test, Test};
 use crate::buf::Buffer;
-use crate::fs::{open_buffered, open_direct};
+use crate::fs::{open_buffered, open_direct, MNT};
+use crate::sys::Mapping;
 use anyhow::{bail, ensure, Context, Result};
+use rustix::fs::{seek, SeekFrom};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
@@ -16,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         let name = |what: &str| format!("full/{what}-{}k", size / 1024);
         tests.push(test(&name("blocks"), blocks).block(size).mib(mib));
         tests.push(test(&name("inodes"), inodes).block(size).mib(mib));
+        tests.push(test(&name("mmap"), mmap).block(size).mib(mib));
     }
     tests
 }
@@ -132,5 +135,101 @@ fn inodes(env: &Env) -> Result<()> {
         before.f_ffree,
         after.f_ffree
     );
+    mounted.end()
+}
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Pages of the file that [`mmap`] maps, more than there is room for.
+const PAGES: usize = 256;
+
+/// What page `n` of it shall hold.
+fn page(n: usize) -> [u8; PAGE] {
+    [n as u8 | 1; PAGE]
+}
+
+/// Fills the disk with a file, and lets go of its end again: so many bytes are free then, to a block or two.
+fn leave(env: &Env, free: u64) -> Result<()> {
+    let ballast = open_buffered(env.path("ballast"))?;
+    let taken = fill(&ballast, &vec![0x5a; 100_000])?;
+    let rest = open_buffered(env.path("rest"))?;
+    fill(&rest, &[0x5a; 1])?;
+    ballast.sync_all()?;
+    rest.sync_all()?;
+    ballast.set_len(taken - free)?;
+    rustix::fs::sync();
+    Ok(())
+}
+
+/// A mapped file, page by page, until the disk is full: who touches the first page that cannot be had is told so, then and there.
+/// What was had before stays, and nothing is behind it.
+fn mmap(env: &Env) -> Result<()> {
+    let free = || -> Result<u64> { Ok(rustix::fs::statvfs(MNT)?.f_bfree * env.block()) };
+    let mounted = env.mount("")?;
+    let source = open_buffered(env.path("source"))?;
+    source.write_all_at(&(0..PAGES).flat_map(page).collect::<Vec<u8>>(), 0)?;
+    source.sync_all()?;
+    let room = (40 * PAGE as u64).max(6 * env.block());
+    leave(env, room)?;
+    let before = free()?;
+    ensure!(
+        (room..room + 3 * env.block()).contains(&before),
+        "{before} bytes are free, should be {room}"
+    );
+    let sparse = open_buffered(env.path("sparse"))?;
+    sparse.set_len((PAGES * PAGE) as u64)?;
+    let mapping = Mapping::new(&sparse, PAGES * PAGE)?;
+    // The kernel touches a page for us: a fault that fails is an errno then, and no signal.
+    let touch = |n: usize| mapping.fill_from(&source, (n * PAGE) as u64, n * PAGE, PAGE);
+    let mut had = 0;
+    let error = loop {
+        ensure!(had < PAGES, "all pages can be had");
+        match touch(had) {
+            Ok(PAGE) => had += 1,
+            other => break other,
+        }
+    };
+    fails(error, libc::EFAULT, &format!("page {had}"))?;
+    fails(touch(had), libc::EFAULT, "the same page again")?;
+    let after = free()?;
+    env.note(format!(
+        "{had} pages of {PAGE} in {before} bytes, {after} are left"
+    ));
+    // But for the indirect block.
+    ensure!(
+        (had * PAGE) as u64 + env.block() + after.max(PAGE as u64) >= before,
+        "{had} pages only, of {before} bytes that were free"
+    );
+    let least = env.block().max(PAGE as u64);
+    ensure!(
+        after < least,
+        "{after} bytes are free, a page needs {least}"
+    );
+    mapping.sync().context("msync")?;
+    sparse
+        .sync_all()
+        .context("fsync after a fault that failed")?;
+    drop((mapping, sparse, source));
+    mounted.end()?;
+
+    let mounted = env.mount("")?;
+    let sparse = open_buffered(env.path("sparse"))?;
+    let mut found = vec![1; PAGES * PAGE];
+    sparse.read_exact_at(&mut found, 0)?;
+    let expected = (0..PAGES).flat_map(|n| if n < had { page(n) } else { [0; PAGE] });
+    if let Some(at) = found
+        .iter()
+        .zip(expected)
+        .position(|(&one, other)| one != other)
+    {
+        bail!("of {had} pages page {} is another", at / PAGE);
+    }
+    let behind = ((had + 1) * PAGE) as u64;
+    fails(
+        errno(seek(&sparse, SeekFrom::Data(behind))),
+        libc::ENXIO,
+        "data behind the page that could not be had",
+    )?;
+    drop(sparse);
     mounted.end()
 }
