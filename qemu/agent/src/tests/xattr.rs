@@ -7,11 +7,12 @@ use crate::attributes::{get, get_in, list, list_in, remove, set, set_if};
 use crate::buf::Random;
 use crate::fs::{self as lab, open_buffered, open_direct, tool, Mounted, DISK, MNT};
 use crate::modules;
+use crate::sys::as_user;
 use anyhow::{bail, ensure, Context, Result};
 use rustix::fs::XattrFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// The tests of this file.
@@ -21,6 +22,9 @@ pub fn tests() -> Vec<Test> {
     tests.extend(in_shapes("xattr/errors", errors));
     tests.extend(in_shapes("xattr/sizes", sizes));
     tests.extend(in_shapes("xattr/model", model));
+    let huge = |name: &str, run: fn(&Env) -> Result<()>| test(name, run).block(65536).mib(256);
+    tests.push(huge("xattr/sizes-64k-256", sizes));
+    tests.push(huge("xattr/model-64k-256", model));
     tests.extend([
         test("xattr/body-and-block", body_and_block),
         test("xattr/disk-full", disk_full).mib(8),
@@ -28,6 +32,10 @@ pub fn tests() -> Vec<Test> {
         test("xattr/shares-blocks", shares_blocks).inode(128),
         test("xattr/shares-blocks-1k", shares_blocks).block(1024),
         test("xattr/shares-at-once", shares_at_once).inode(128),
+        test("xattr/found-by-ext4", found_by_ext4).inode(128),
+        test("xattr/found-here", found_here).inode(128),
+        test("xattr/share-limit", share_limit).inode(128),
+        test("xattr/trusted-hidden", trusted_hidden),
         test("xattr/two-drivers", two_drivers),
         test("xattr/two-drivers-128", two_drivers).inode(128),
         test("xattr/new-inode-has-none", new_inode_has_none),
@@ -478,6 +486,116 @@ fn shares_at_once(env: &Env) -> Result<()> {
     mounted.end()
 }
 
+/// A block that one driver has written is found by the other, once it has been read: by the hash in its header.
+fn found(writer: &str, finder: &str) -> Result<()> {
+    // Lengths that do not end a word, and one that is nothing.
+    let pairs: [(&str, usize); 3] = [("user.a", 333), ("trusted.some-name", 50), ("user.c", 0)];
+    let fill = |name: &str| -> Result<()> {
+        let path = Path::new(MNT).join(name);
+        fs::write(&path, b"")?;
+        for (key, len) in pairs {
+            set(&path, key, &value(len as u64, len))?;
+        }
+        Ok(())
+    };
+    modules::load("ext4", &[])?;
+    let mounted = Mounted::of_type(writer, DISK, MNT, "")?;
+    fill("one")?;
+    mounted.end()?;
+    let block = block_of("/one")?;
+    ensure!(block != 0, "the attributes are in no block");
+    let mounted = Mounted::of_type(finder, DISK, MNT, "")?;
+    for (key, len) in pairs {
+        let read = get(Path::new(MNT).join("one"), key)?;
+        ensure!(read == value(len as u64, len), "{key} reads otherwise");
+    }
+    fill("other")?;
+    mounted.end()?;
+    let other = block_of("/other")?;
+    ensure!(
+        other == block,
+        "{writer} wrote block {block}; {finder} does not find it and uses {other}"
+    );
+    Ok(())
+}
+
+fn found_by_ext4(env: &Env) -> Result<()> {
+    found(env.driver().name(), "ext4")
+}
+
+fn found_here(env: &Env) -> Result<()> {
+    found("ext4", env.driver().name())
+}
+
+/// No more than 1,024 inodes share a block; the next one begins another. The last one left has its attributes still.
+fn share_limit(env: &Env) -> Result<()> {
+    const FILES: usize = 1100;
+    let name = |n: usize| env.path(format!("file{n}"));
+    let mounted = env.mount("")?;
+    for n in 0..FILES {
+        fs::write(name(n), b"")?;
+    }
+    let before = free_blocks()?;
+    for n in 0..FILES {
+        set(name(n), "user.a", &value(1, 400))?;
+    }
+    let used = before - free_blocks()?;
+    ensure!(used == 2, "{FILES} files with the same use {used} blocks");
+    mounted.end()?;
+    if let Some(complaint) = lab::check(DISK)? {
+        bail!("shared by {FILES}: {complaint}");
+    }
+    let mounted = env.mount("")?;
+    for n in 0..FILES - 1 {
+        ensure!(get(name(n), "user.a")? == value(1, 400), "file{n}");
+        fs::remove_file(name(n))?;
+    }
+    let used = before - free_blocks()?;
+    ensure!(used == 1, "one file left uses {used} blocks");
+    ensure!(
+        get(name(FILES - 1), "user.a")? == value(1, 400),
+        "the last file has another value"
+    );
+    mounted.end()
+}
+
+/// What is `trusted.` is there for root alone: others neither see it in the list nor can ask for it.
+fn trusted_hidden(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    fs::write(&path, b"")?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+    let all = ["trusted.body", "trusted.block", "user.body", "user.block"];
+    for name in all {
+        let len = if name.ends_with("block") { 300 } else { 3 };
+        set(&path, name, &value(1, len))?;
+    }
+    as_user(1000, 1000, &[], || -> Result<()> {
+        let found = list(&path)?;
+        ensure!(
+            found == names(&["user.body", "user.block"]),
+            "a user sees {found:?}"
+        );
+        ensure!(get(&path, "user.block")? == value(1, 300), "user.block");
+        for name in ["trusted.body", "trusted.block"] {
+            fails(get(&path, name), libc::ENODATA, &format!("{name} read"))?;
+            fails(set(&path, name, b"x"), libc::EPERM, &format!("{name} set"))?;
+            fails(remove(&path, name), libc::EPERM, &format!("{name} removed"))?;
+        }
+        fails(
+            get(&path, "trusted.none"),
+            libc::ENODATA,
+            "trusted.none read",
+        )
+    })??;
+    let found = list(&path)?;
+    ensure!(found == names(&all), "root sees {found:?}");
+    for (name, len) in [("trusted.body", 3), ("trusted.block", 300)] {
+        ensure!(get(&path, name)? == value(1, len), "{name} of root");
+    }
+    mounted.end()
+}
+
 /// A block that the C driver has let several files share: who changes it gets another, who goes leaves it to the rest.
 fn shared_block(env: &Env) -> Result<()> {
     modules::load("ext4", &[])?;
@@ -615,7 +733,9 @@ fn churn(env: &Env, model: &mut Model, random: &mut Random, steps: u32) -> Resul
                 }
             },
             _ => {
-                let limit = [8, 60, 400, env.block() + 10][random.below(4) as usize];
+                // With blocks of 64 KiB the largest that the kernel takes of anybody.
+                let most = (env.block() + 10).min(65_537);
+                let limit = [8, 60, 400, most][random.below(4) as usize];
                 let value = value(random.next() >> 1, random.below(limit) as usize);
                 match set(&path, &name, &value) {
                     Ok(()) => {
