@@ -44,13 +44,21 @@ fn compare(env: &Env, writer: &str, reader: &str) -> Result<()> {
     let root = Path::new(MNT);
     let mounted = Mounted::of_type(writer, DISK, MNT, "")?;
     tree::write(root, env.block(), env.seed)?;
+    // What is in memory, as far as it is told before it has gone to the disk: nobody has read anything yet.
+    let kept = tree::kept(root)?;
     mounted.end()?;
+    // Reading changes no time, then.
     let mounted = Mounted::of_type(writer, DISK, MNT, "ro")?;
     let written = tree::manifest(root)?;
     mounted.end()?;
     let mounted = Mounted::of_type(reader, DISK, MNT, "ro")?;
     let read = tree::manifest(root)?;
+    let again = tree::kept(root)?;
     mounted.end()?;
+    ensure!(
+        kept == again,
+        "{writer} took these times: {kept:#?}\n{reader} reads {again:#?}"
+    );
     same(&written, &read)
 }
 
