@@ -6,7 +6,8 @@ use super::{for_blocks, test, Test};
 use crate::fs::{tool, Mounted, DISK, MNT};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
-use rustix::fs::{renameat_with, FileType, RenameFlags, CWD};
+use rustix::fs::{renameat_with, Dir, FileType, RenameFlags, CWD};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Error;
 use std::os::unix::fs::{symlink, FileTypeExt, MetadataExt};
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("namespace/whiteout", whiteout));
     tests.push(test("namespace/link-limit", link_limit));
     tests.push(test("namespace/uncounted-links", uncounted_links).block(1024));
+    tests.push(test("namespace/no-file-types", no_file_types).block(1024));
     tests
 }
 
@@ -501,4 +503,94 @@ fn uncounted_links(env: &Env) -> Result<()> {
     mounted.end()?;
     debugfs("sif /plain links_count 2")?;
     Ok(())
+}
+
+/// Asks that a directory lists these names, and `.` and `..`, and of none what it is.
+fn listed_untyped(dir: &Path, expected: &[&str]) -> Result<()> {
+    let mut found = BTreeSet::new();
+    for entry in Dir::read_from(fs::File::open(dir)?)? {
+        let entry = entry?;
+        ensure!(
+            entry.file_type() == FileType::Unknown,
+            "{:?} is listed as {:?}",
+            entry.file_name(),
+            entry.file_type()
+        );
+        found.insert(entry.file_name().to_string_lossy().into_owned());
+    }
+    let expected = expected.iter().chain(&[".", ".."]).map(|&name| name.into());
+    let expected: BTreeSet<String> = expected.collect();
+    ensure!(
+        found == expected,
+        "{} lists {found:?}, should list {expected:?}",
+        dir.display()
+    );
+    Ok(())
+}
+
+/// A filesystem whose entries have no types: that byte belongs to the length of the name.
+fn no_file_types(env: &Env) -> Result<()> {
+    let (block, mib) = (env.block().to_string(), format!("{}M", env.image.mib));
+    let make = ["-q", "-F", "-t", "ext2", "-O", "^filetype", "-b", &block];
+    tool("mke2fs", &[&make[..], &[DISK, &mib]].concat())?;
+    let clean = |when: &str| -> Result<()> {
+        match crate::fs::check(DISK)? {
+            Some(complaint) => anyhow::bail!("{when}: {complaint}"),
+            None => Ok(()),
+        }
+    };
+    let mounted = env.mount("")?;
+    for dir in ["a", "b", "a/sub", "b/sub", "many"] {
+        fs::create_dir(env.path(dir))?;
+    }
+    fs::write(env.path("a/file"), b"of a")?;
+    fs::hard_link(env.path("a/file"), env.path("a/linked"))?;
+    symlink("target", env.path("a/symlink"))?;
+    let mode = rustix::fs::Mode::RUSR;
+    rustix::fs::mknodat(CWD, env.path("a/fifo"), FileType::Fifo, mode, 0)?;
+    let many: Vec<_> = (0..300).map(|n| format!("some-name-{n}")).collect();
+    for name in &many {
+        fs::hard_link(env.path("a/file"), env.path("many").join(name))?;
+    }
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    listed_untyped(
+        &env.path("a"),
+        &["sub", "file", "linked", "symlink", "fifo"],
+    )?;
+    mounted.end()?;
+    clean("made")?;
+
+    let mounted = env.mount("")?;
+    listed_untyped(&env.path("many"), &many)?;
+    let rename = |from: &str, to: &str, flags| rename_with(&env.path(from), &env.path(to), flags);
+    rename("a/file", "b/file", RenameFlags::empty())?;
+    rename("a/sub", "b/other", RenameFlags::empty())?;
+    rename("a/symlink", "b/sub", RenameFlags::EXCHANGE)?;
+    rename("a/fifo", "b/fifo", RenameFlags::WHITEOUT)?;
+    rename("a/linked", "a/fifo", RenameFlags::empty())?;
+    mounted.end()?;
+    clean("renamed")?;
+
+    let mounted = env.mount("")?;
+    let check = || -> Result<()> {
+        listed_untyped(&env.path("a"), &["symlink", "fifo"])?;
+        listed_untyped(&env.path("b"), &["file", "other", "sub", "fifo"])?;
+        ensure!(env.path("a/symlink").is_dir() && env.path("b/other").is_dir());
+        ensure!(fs::read(env.path("a/fifo"))? == b"of a");
+        ensure!(fs::read_link(env.path("b/sub"))? == Path::new("target"));
+        ensure!(fs::metadata(env.path("b/fifo"))?.file_type().is_fifo());
+        Ok(())
+    };
+    check()?;
+    for name in &many {
+        fs::remove_file(env.path("many").join(name))?;
+    }
+    listed_untyped(&env.path("many"), &[])?;
+    fs::remove_dir(env.path("many"))?;
+    fs::remove_file(env.path("b/fifo"))?;
+    fs::remove_file(env.path("b/sub"))?;
+    fs::remove_dir(env.path("b/other"))?;
+    listed_untyped(&env.path("b"), &["file"])?;
+    mounted.end()?;
+    clean("removed")
 }
