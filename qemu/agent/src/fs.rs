@@ -169,6 +169,17 @@ pub fn check(disk: &str) -> Result<Option<String>> {
     Ok((code != 0).then(|| format!("e2fsck -fn {disk} ended with {code}:\n{}", text.trim_end())))
 }
 
+/// The errors that a filesystem's superblock has on record, if any: `e2fsck -n` passes over them.
+pub fn recorded(disk: &str) -> Result<Option<String>> {
+    let text = tool("dumpe2fs", &["-h", disk])?;
+    let words = ["FS Error", "First error", "Last error"];
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| words.iter().any(|word| line.starts_with(word)))
+        .collect();
+    Ok((!lines.is_empty()).then(|| format!("errors on record: {}", lines.join("; "))))
+}
+
 /// The counters of the mount in debugfs; `None` for a driver that has none.
 pub fn counters(driver: Driver, disk: &str) -> Result<Option<BTreeMap<String, u64>>> {
     if driver != Driver::Notblk {

@@ -2,7 +2,7 @@
 //! The guest tests.
 //!
 //! A test gets a new filesystem on [`DISK`], does its work, and ends with everything unmounted.
-//! The frame around it then asks for two more things: that `e2fsck -fn` finds the filesystem clean
+//! The frame around it then asks for more: that `e2fsck -fn` finds the filesystem clean and its superblock has no error on record
 //! (unless the test damaged it), and that the kernel logged no warning meanwhile.
 
 mod acl;
@@ -244,6 +244,7 @@ fn run_one(guest: &Guest, test: &Test, spec: &TestSpec) -> Result<(Verdict, Vec<
         complaints.push(format!("{error:#}"));
     } else if test.clean {
         complaints.extend(fs::check(DISK).context("after the test")?);
+        complaints.extend(fs::recorded(DISK).context("after the test")?);
     }
     for line in guest.kmsg.splats_since(place)? {
         complaints.push(format!("the kernel reported: {line}"));
