@@ -311,7 +311,8 @@ fn result<'a>(run: &'a Run, test: &str) -> Result<&'a TestResult> {
 fn verdicts(bench: &Bench) -> Result<()> {
     let numbers = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
     let tests = numbers.map(|number| format!("generic/00{number}"));
-    let mut args = vec!["--timeout", "30"];
+    // Much more than a stub takes to begin, on a host that is busy with other guests too.
+    let mut args = vec!["--timeout", "60"];
     args.extend(tests.iter().map(String::as_str));
     let mut runner = bench.start(&args)?;
     bench.console_says(KILL, &mut runner)?;
@@ -442,7 +443,8 @@ fn between(bench: &Bench) -> Result<()> {
         "generic/016",
         "generic/017",
     ];
-    let mut args = vec!["--timeout", "30"];
+    // Much more than a stub takes to begin, on a host that is busy with other guests too.
+    let mut args = vec!["--timeout", "60"];
     args.extend(tests);
     bench.start(&args)?.ends_with(Code::SPLAT)?;
     let run = bench.run()?;
