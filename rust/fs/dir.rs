@@ -81,8 +81,9 @@ pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>>
     }
     if dx::is_indexed(dir) {
         match dx::find(dir, name) {
-            Err(e) if e == EUCLEAN => dx::give_up(dir),
-            found => return found,
+            Ok(found) => return Ok(found),
+            Err(dx::Failure::Index) => dx::give_up(dir),
+            Err(dx::Failure::Other(e)) => return Err(e),
         }
     }
     for lblk in 0..block_count(dir) {
@@ -142,9 +143,10 @@ pub(super) fn add(
     }
     if dx::is_indexed(dir) {
         match dx::add(transaction, dir, &new) {
+            Ok(()) => return Ok(()),
             // From now on a list; the inode on disk will say so with the change below.
-            Err(e) if e == EUCLEAN => dx::give_up(dir),
-            done => return done,
+            Err(dx::Failure::Index) => dx::give_up(dir),
+            Err(dx::Failure::Other(e)) => return Err(e),
         }
     }
     add_to_list(transaction, dir, &new)
@@ -340,38 +342,68 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
     Ok(true)
 }
 
-/// Emits entries from the emitter's position on, which is a byte offset. C: `ext2_readdir`.
+/// Emits entries from the emitter's position on, which is a byte offset. What cannot be read of a damaged block has been reported,
+/// and is passed over, and so are holes: who lists a directory, to save it or to remove it, gets all other names. C: `ext4_readdir`.
 pub(super) fn iterate(dir: &Locked<Shared>, emitter: &mut Emitter<'_>) -> Result {
     let sb = dir.sb();
-    let layout = layout(sb);
     let size = dir.size();
     while emitter.pos() < size {
         let pos = emitter.pos();
-        // Below the size, which is whole blocks. CAST: within a block.
+        // Below the size, which is whole blocks.
         let lblk = u32::try_from(sb.block_of(pos)).map_err(|_| EUCLEAN)?;
-        let off = sb.offset_in_block(pos) as u32;
         let base = sb.bytes_of(lblk);
-        let at = At::Dir(dir.ino(), lblk);
-        let buffer = read_block(dir, lblk)?;
-        // The reader may have stopped at an entry that is gone, or seeked into the middle of one.
-        let mut off = dir::resync(&buffer, &layout, off).or_report(sb, at)?;
-        while off < layout.block_size {
-            let entry = dir::entry_at(&buffer, &layout, off).or_report(sb, at)?;
-            emitter.set_pos(base.saturating_add(u64::from(off)));
-            if entry.inode != 0 {
-                let mut text = [0; dir::NAME_MAX];
-                let name = entry.read_name(&buffer, &mut text).or_report(sb, at)?;
-                if !emitter.emit(name, u64::from(entry.inode), dirent_type(entry.file_type)) {
-                    return Ok(());
+        let rest = block_count(dir).saturating_sub(lblk).max(1);
+        let found = dir
+            .data()
+            .map
+            .lock()
+            .lookup(dir, lblk, rest, Reads::Allowed);
+        let passed = match found {
+            Ok(Lookup::Hole(holes)) => holes,
+            Ok(Lookup::Mapped(_)) => {
+                // CAST: within a block.
+                match emit_block(dir, lblk, sb.offset_in_block(pos) as u32, emitter) {
+                    Ok(true) => 1,
+                    Ok(false) => return Ok(()),
+                    Err(e) if e == EUCLEAN => 1,
+                    Err(e) => return Err(e),
                 }
             }
-            off = entry.end();
-            // Before the next entry is looked at: should it be damaged, the reader must not get this one again.
-            emitter.set_pos(base.saturating_add(u64::from(off)));
-        }
-        emitter.set_pos(base.saturating_add(sb.block_bytes()));
+            Err(e) if e == EUCLEAN => 1,
+            Err(e) => return Err(e),
+        };
+        emitter.set_pos(base.saturating_add(sb.bytes_of(passed)));
     }
     Ok(())
+}
+
+/// Emits the entries of a block from an offset on; `false` where the reader wants no more.
+fn emit_block(
+    dir: &Locked<Shared>,
+    lblk: u32,
+    off: u32,
+    emitter: &mut Emitter<'_>,
+) -> Result<bool> {
+    let sb = dir.sb();
+    let layout = layout(sb);
+    let base = sb.bytes_of(lblk);
+    let at = At::Dir(dir.ino(), lblk);
+    let buffer = read_block(dir, lblk)?;
+    // The reader may have stopped at an entry that is gone, or seeked into the middle of one.
+    let mut off = dir::resync(&buffer, &layout, off).or_report(sb, at)?;
+    while off < layout.block_size {
+        let entry = dir::entry_at(&buffer, &layout, off).or_report(sb, at)?;
+        emitter.set_pos(base.saturating_add(u64::from(off)));
+        if entry.inode != 0 {
+            let mut text = [0; dir::NAME_MAX];
+            let name = entry.read_name(&buffer, &mut text).or_report(sb, at)?;
+            if !emitter.emit(name, u64::from(entry.inode), dirent_type(entry.file_type)) {
+                return Ok(false);
+            }
+        }
+        off = entry.end();
+    }
+    Ok(true)
 }
 
 /// `d_type` for the file type in an entry.

@@ -189,20 +189,52 @@ fn checked<T>(dir: &Inode, lblk: u32, result: Result<T, Corrupt>) -> Result<T> {
     result.or_report(dir.sb(), At::Dir(dir.ino(), lblk))
 }
 
-/// Finds a name.
+/// Why the way by the index had no end.
+pub(super) enum Failure {
+    /// The index is damaged, which has been reported: the blocks can be read as a list.
+    Index,
+    /// Anything else, damage of a block that the index leads to included: to give up the index for that would lose all names
+    /// behind it.
+    Other(Error),
+}
+
+impl Failure {
+    /// An error of the index itself.
+    fn on_the_way(error: Error) -> Self {
+        if error == EUCLEAN {
+            Self::Index
+        } else {
+            Self::Other(error)
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Finds a name. C: `ext4_dx_find_entry`.
 ///
 /// # Errors
 ///
-/// `EUCLEAN` where the index, or a block it leads to, is damaged; `EIO`.
-pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>> {
+/// `EUCLEAN` where a block that the index leads to is damaged; `EIO`.
+pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>, Failure> {
     let mut hash = Hash::default();
     let mut path = Path::probe(dir, |hasher| {
         hash = hasher.hash(name);
         hash.major
-    })?;
+    })
+    .map_err(Failure::on_the_way)?;
     loop {
-        let found = dir::find_in(dir, path.leaf()?, name)?;
-        if found.is_some() || !path.advance(Some(hash.major))? {
+        let leaf = path.leaf().map_err(Failure::on_the_way)?;
+        let found = dir::find_in(dir, leaf, name)?;
+        if found.is_some()
+            || !path
+                .advance(Some(hash.major))
+                .map_err(Failure::on_the_way)?
+        {
             return Ok(found);
         }
     }
@@ -212,32 +244,34 @@ pub(super) fn find<'a>(dir: &'a Inode, name: &[u8]) -> Result<Option<Place<'a>>>
 ///
 /// # Errors
 ///
-/// `ENOSPC`, also where the index can grow no further; `EUCLEAN` where it is damaged; `EIO`, `ENOMEM`. The entry has not been
-/// added, and the index is valid if it was.
+/// `ENOSPC`, also where the index can grow no further; `EUCLEAN` where a block that it leads to is damaged; `EIO`, `ENOMEM`. The
+/// entry has not been added, and the index is valid if it was.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     dir: &Locked<Exclusive>,
     new: &NewEntry<'_>,
-) -> Result {
+) -> Result<(), Failure> {
     // After one split of an index block the way leads through one with room.
     for _ in 0..3 {
         let mut hash = Hash::default();
         let path = Path::probe(dir, |hasher| {
             hash = hasher.hash(new.name);
             hash.major
-        })?;
-        if dir::add_to(transaction, dir, path.leaf()?, new)? {
+        })
+        .map_err(Failure::on_the_way)?;
+        let leaf = path.leaf().map_err(Failure::on_the_way)?;
+        if dir::add_to(transaction, dir, leaf, new)? {
             return Ok(());
         }
         if !path.last().pairs.is_full() {
-            return split_leaf(transaction, dir, path, hash, new);
+            return Ok(split_leaf(transaction, dir, path, hash, new)?);
         }
         split_index(transaction, dir, path)?;
     }
-    Err(error::report(
+    Err(Failure::on_the_way(error::report(
         dir.sb(),
         fmt!("directory {}: its index does not get room", dir.ino()),
-    ))
+    )))
 }
 
 /// A copy of a directory's block.

@@ -18,6 +18,10 @@ pub fn tests() -> Vec<Test> {
         test("damage/indirect-blocks", indirect_blocks).damages(),
         test("damage/inodes", inodes).damages(),
         test("damage/directories", directories).damages(),
+        test("damage/one-entry", one_entry).block(1024).damages(),
+        test("damage/one-entry-of-a-list", one_entry_of_a_list)
+            .block(1024)
+            .damages(),
         test("damage/directory-cycle", directory_cycle).damages(),
         test("damage/names-itself", names_itself).damages(),
         test("damage/shared-blocks", shared_blocks).damages(),
@@ -263,6 +267,87 @@ fn directories(env: &Env) -> Result<()> {
             "rmdir of a damaged directory",
         )?;
     }
+    mounted.end()
+}
+
+/// Names in a directory of several blocks.
+const NAMES: usize = 300;
+
+fn name_of(number: usize) -> String {
+    format!("a-name-that-takes-some-room-{number}")
+}
+
+/// Makes a directory of them, and damages one entry of one of its blocks, behind some others; `prepare` has a say before.
+fn damage_one(env: &Env, prepare: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mounted = env.mount("")?;
+    file::create_dir(env.path("dir"))?;
+    for number in 0..NAMES {
+        File::create(env.path("dir").join(name_of(number)))?;
+    }
+    mounted.end()?;
+    prepare()?;
+    let block = *blocks_of("/dir")?.get(2).context("too few blocks")?;
+    let mut bytes = vec![0; 1024];
+    disk()?.read_exact_at(&mut bytes, block * env.block())?;
+    // The fourth entry's inode number.
+    let mut at = 0;
+    for _ in 0..3 {
+        at += usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    patch(
+        block * env.block() + at as u64,
+        &0xffff_fff0_u32.to_le_bytes(),
+    )
+}
+
+/// One entry of an indexed directory is damaged: the names of other blocks are found, whatever was asked before, and new ones can
+/// be made.
+fn one_entry(env: &Env) -> Result<()> {
+    damage_one(env, || Ok(()))?;
+    let mounted = env.mount("errors=continue")?;
+    let dir = env.path("dir");
+    for turn in 0..2 {
+        let lost = (0..NAMES)
+            .filter(|&number| file::symlink_metadata(dir.join(name_of(number))).is_err())
+            .count();
+        ensure!(
+            (1..30).contains(&lost),
+            "turn {turn}: {lost} of {NAMES} names are not found"
+        );
+    }
+    let made = (0..20)
+        .filter(|number| File::create(dir.join(format!("new-{number}"))).is_ok())
+        .count();
+    ensure!(made > 5, "{made} of 20 new names could be made");
+    mounted.end()?;
+    let listing = debugfs("stat /dir")?;
+    ensure!(
+        listing.contains("Flags: 0x1000"),
+        "the index was given up: {listing}"
+    );
+    Ok(())
+}
+
+/// The same in a directory without an index: who lists it gets the names behind the damaged block too, and no error.
+fn one_entry_of_a_list(env: &Env) -> Result<()> {
+    damage_one(env, || debugfs("set_inode_field /dir flags 0").map(drop))?;
+    let mounted = env.mount("errors=continue")?;
+    let place = env.guest.kmsg.settle()?;
+    let entries = file::read_dir(env.path("dir"))?;
+    let names: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<std::io::Result<_>>()
+        .context("readdir")?;
+    let mut one_each = names.clone();
+    one_each.sort();
+    one_each.dedup();
+    ensure!(one_each.len() == names.len(), "a name comes twice");
+    ensure!(
+        (NAMES - 30..NAMES).contains(&names.len()),
+        "{} of {NAMES} names are listed",
+        names.len()
+    );
+    env.complains(place, "readdir")?;
     mounted.end()
 }
 
