@@ -20,7 +20,7 @@ use crate::{
         inode::FL_INDEX,
         leaf::{self, Item},
     },
-    vfs::{Buffer, Exclusive},
+    vfs::{errno::EUCLEAN, Buffer, Exclusive},
 };
 use kernel::{alloc::KVVec, prelude::*};
 
