@@ -38,13 +38,13 @@ pub fn tests() -> Vec<Test> {
 
 /// The test's filesystem, mounted by a device that passes everything on to [`DISK`]. So that disk's own node has no part in
 /// the cache of metadata: who reads it has what the disk has, and nothing is written for his sake.
-pub(super) struct Over {
+struct Over {
     mounted: Mounted,
     device: Dm,
 }
 
 impl Over {
-    pub(super) fn mount(env: &Env, options: &str) -> Result<Over> {
+    fn mount(env: &Env, options: &str) -> Result<Over> {
         load_target("dm_mod")?;
         let sectors = u64::from(env.image.mib) << 11;
         let device = Dm::new("over", sectors, "linear", &format!("{DISK} 0"))?;
@@ -52,7 +52,7 @@ impl Over {
         Ok(Over { mounted, device })
     }
 
-    pub(super) fn end(self) -> Result<()> {
+    fn end(self) -> Result<()> {
         self.mounted.end()?;
         drop(self.device);
         Ok(())
