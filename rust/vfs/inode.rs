@@ -678,9 +678,13 @@ impl<T: FileSystem> Slot<T> {
                 bindings::kmem_cache_free(cache, slot.cast());
                 return ptr::null_mut();
             }
+            if init_in_place(&raw mut (*slot).sync, inode_sync::State::new()).is_err() {
+                (*slot).data.assume_init_drop();
+                bindings::kmem_cache_free(cache, slot.cast());
+                return ptr::null_mut();
+            }
             (&raw mut (*slot).cache).write(cache);
             (&raw mut (*slot).link).write(ptr::null_mut());
-            (&raw mut (*slot).sync).write(inode_sync::State::new());
             (&raw mut (*slot).dquots).write(quota::Dquots::new([ptr::null_mut(); _]));
             bindings::mmb_init((*slot).mmb.get(), &raw mut (*inode).i_data);
             bindings::notblk_inode_set_iversion(inode, 1);
@@ -698,6 +702,7 @@ impl<T: FileSystem> Slot<T> {
             // NULL will do.
             bindings::kfree((*slot).link.cast());
             (*slot).data.assume_init_drop();
+            (&raw mut (*slot).sync).drop_in_place();
             bindings::kmem_cache_free((*slot).cache, slot.cast());
         }
     }

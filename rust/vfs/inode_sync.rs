@@ -19,7 +19,13 @@ use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
-use kernel::sync::atomic::{Acquire, AtomicFlag, Full};
+use kernel::{
+    new_mutex,
+    sync::{
+        atomic::{Acquire, AtomicFlag, Full},
+        Mutex,
+    },
+};
 
 /// The functions for `T`.
 pub(super) struct Table<T>(PhantomData<T>);
@@ -69,12 +75,13 @@ impl<T: FileSystem> Table<T> {
 
 /// What an inode's slot keeps for this: nothing, VFS has it.
 #[cfg(notblk_has_sync_inode_metadata)]
-pub(super) struct State;
+#[pin_data]
+pub(super) struct State {}
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl State {
-    pub(super) fn new() -> Self {
-        Self
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {})
     }
 
     /// Buffers of the inode may be on their way still. `notblk_datasync_dirty`, which is asked too, looks at VFS's flag.
@@ -138,19 +145,51 @@ impl<T: FileSystem> Inode<T> {
     }
 }
 
-/// What an inode's slot keeps for this: whether `write_inode` ran and nobody has waited for its buffers since.
+/// What an inode's slot keeps for this.
 #[cfg(not(notblk_has_sync_inode_metadata))]
-pub(super) struct State(AtomicFlag);
+#[pin_data]
+pub(super) struct State {
+    /// `write_inode` ran, and nobody has begun to write its buffers since.
+    left: AtomicFlag,
+    /// Somebody is writing them.
+    writing: AtomicFlag,
+    /// Held while they are written, so that whoever comes meanwhile returns no earlier. VFS of 7.3 has `I_SYNC` for it. Taken
+    /// with `I_SYNC` held or without it, and nothing below asks for `I_SYNC`.
+    #[pin]
+    lock: Mutex<()>,
+}
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl State {
-    pub(super) fn new() -> Self {
-        Self(AtomicFlag::new(false))
+    pub(super) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            left: AtomicFlag::new(false),
+            writing: AtomicFlag::new(false),
+            lock <- new_mutex!((), "notblk::inode_sync"),
+        })
     }
 
     /// Buffers of the inode may be on their way still.
     pub(super) fn is_pending(&self) -> bool {
-        self.0.load(Acquire)
+        // In this order: `writing` is set before `left` is cleared.
+        self.left.load(Acquire) || self.writing.load(Acquire)
+    }
+
+    /// There are buffers to be written.
+    fn leave(&self) {
+        self.left.xchg(true, Full);
+    }
+
+    /// Writes what was left, by `write`; or waits for whoever does so at this moment.
+    fn finish(&self, write: impl FnOnce() -> Result) -> Result {
+        let _alone = self.lock.lock();
+        self.writing.xchg(true, Full);
+        let written = match self.left.xchg(false, Full) {
+            true => write(),
+            false => Ok(()),
+        };
+        self.writing.xchg(false, Full);
+        written
     }
 }
 
@@ -170,10 +209,7 @@ impl<T: FileSystem> Table<T> {
 
     /// Waits for what earlier calls of `write_inode` left.
     fn finish(inode: &Inode<T>) -> Result {
-        if inode.sync_state().0.xchg(false, Full) {
-            Self::write_buffers(inode)?;
-        }
-        Ok(())
+        inode.sync_state().finish(|| Self::write_buffers(inode))
     }
 
     /// # Safety
@@ -187,7 +223,7 @@ impl<T: FileSystem> Table<T> {
             // SAFETY: by the contract.
             let inode = unsafe { Inode::<T>::from_raw(inode) };
             T::write_inode(inode)?;
-            inode.sync_state().0.xchg(true, Full);
+            inode.sync_state().leave();
             // sync(2) writes all of the device afterwards, and waits then.
             // SAFETY: by the contract.
             if unsafe { bindings::notblk_wbc_waits_for_inode(wbc) } {

@@ -44,6 +44,7 @@ use std::collections::BTreeMap;
 use std::fs::write;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tail::Tails;
 
@@ -73,6 +74,17 @@ pub type Sabotage = fn(&mut Op);
 pub fn other_modes(op: &mut Op) {
     if let What::Mkdir(_, mode) = &mut op.what {
         *mode &= 0o700;
+    }
+}
+
+/// What a slow operation takes.
+const SLOW: Duration = Duration::from_secs(20);
+
+/// The first directory of this boot takes long to make, as on a machine with too much to do.
+pub fn slow_mkdir(op: &mut Op) {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if matches!(op.what, What::Mkdir(..)) && !DONE.swap(true, Ordering::Relaxed) {
+        std::thread::sleep(SLOW);
     }
 }
 
@@ -285,7 +297,7 @@ impl Bench<'_> {
                 _ => {
                     let [subject, control] = &pair;
                     tails.before(&op.what, [subject, control], subject.zeroes())?;
-                    let found = self.one(*number, op, &mut pair, &mut punched, seen);
+                    let found = self.one(*number, op, &mut pair, &mut punched, seen)?;
                     tails.done(&op.what, &pair[1]);
                     found
                 }
@@ -325,7 +337,7 @@ impl Bench<'_> {
         pair: &mut [Side; 2],
         punched: &mut Punched,
         seen: &mut Seen,
-    ) -> Option<Difference> {
+    ) -> Result<Option<Difference>> {
         let [subject, control] = pair;
         let one = match self.sabotage {
             None => subject.apply(op),
@@ -335,6 +347,8 @@ impl Bench<'_> {
                 subject.apply(&op)
             }
         };
+        // The same time again, however long the first has taken.
+        self.clock.set(number)?;
         let two = control.apply(op);
         seen.count(op.what.kind(), two);
         let kinds = [subject.kind, control.kind];
@@ -355,21 +369,22 @@ impl Bench<'_> {
                 Done::Ok(value) => format!("{kind}: returns {value}"),
                 done => format!("{kind}: {}", answer(done)),
             };
-            return Some(difference(
+            return Ok(Some(difference(
                 aspect,
                 vec![line(kinds[0], one), line(kinds[1], two)],
-            ));
+            )));
         }
         if subject.data != control.data {
             let lines = data_lines(op, [&subject.data, &control.data], kinds);
-            return Some(difference("data".into(), lines));
+            return Ok(Some(difference("data".into(), lines)));
         }
         if let What::MapWrite(slot, offset, length, _) = op.what {
             // As much as there was of the file.
             if matches!(two, Done::Ok(_) | Done::Err(Errno::FAULT)) {
                 let written = offset..offset + length as u64;
                 if let Err(error) = level_folios([subject, control], slot, written) {
-                    return Some(difference("folios".into(), vec![format!("{error:#}")]));
+                    let lines = vec![format!("{error:#}")];
+                    return Ok(Some(difference("folios".into(), lines)));
                 }
             }
         }
@@ -382,12 +397,14 @@ impl Bench<'_> {
             let of = |side: &Side| Meta::of(side.root(), path, follow, &self.classes);
             let (one, two) = (of(subject), of(control));
             if let Some((aspect, lines)) = metas(path, one, two, kinds, punched) {
-                return Some(difference(aspect, lines));
+                return Ok(Some(difference(aspect, lines)));
             }
         }
-        let slot = op.what.slot()?;
+        let Some(slot) = op.what.slot() else {
+            return Ok(None);
+        };
         let (Some(one), Some(two)) = (subject.slot(slot), control.slot(slot)) else {
-            return None;
+            return Ok(None);
         };
         let of = |file: &std::fs::File| Meta::of(file.as_fd(), "", true, &self.classes);
         let (one, two) = (of(one), of(two));
@@ -396,8 +413,8 @@ impl Bench<'_> {
                 punched.0.insert(meta.ino);
             }
         }
-        let (aspect, lines) = metas(&format!("#{slot}"), one, two, kinds, punched)?;
-        Some(difference(aspect, lines))
+        let found = metas(&format!("#{slot}"), one, two, kinds, punched);
+        Ok(found.map(|(aspect, lines)| difference(aspect, lines)))
     }
 
     /// Looks for a short sequence that shows what this one did.

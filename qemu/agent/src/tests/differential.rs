@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         tests.push(test(&format!("differential/{name}"), run));
     }
     tests.push(test("differential/finds-a-difference", finds_one));
+    tests.push(test("differential/slow-operation", slow));
     tests
 }
 
@@ -104,5 +105,24 @@ fn finds_one(env: &Env) -> Result<()> {
         "{} tries from operation {}",
         found.tries, report.done
     ));
+    Ok(())
+}
+
+/// An operation that takes long is no difference, though both drivers take the time from the clock.
+fn slow(env: &Env) -> Result<()> {
+    let limits = Limits {
+        subject: env.driver(),
+        shrink: SHRINK,
+        sabotage: Some(crate::compare::slow_mkdir),
+    };
+    let report = compare(env.guest, &spec(env, 4096, 256, 400), &limits)?;
+    if let Some(text) = described(&report) {
+        bail!("seed {}: {text}", env.seed);
+    }
+    ensure!(
+        report.millis >= 20_000,
+        "no operation was slow: {} ms",
+        report.millis
+    );
     Ok(())
 }

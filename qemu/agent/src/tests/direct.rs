@@ -2,13 +2,12 @@
 //! Direct I/O: alignment, holes, ends of files, AIO, io_uring, `RWF_NOWAIT`.
 
 use super::env::{fails, Env};
-use super::stopped::load_target;
+use super::over::Over;
 use super::xattr::CAPABILITY;
 use super::{for_blocks, Test};
 use crate::attributes::{get, set};
 use crate::buf::{stamp, stamped, Buffer, Random};
-use crate::fs::{open_buffered, open_direct, Mounted, DISK, MNT};
-use crate::sys::dm::Dm;
+use crate::fs::{open_buffered, open_direct};
 use crate::sys::{self, Aio, Mapping};
 use anyhow::{bail, ensure, Context, Result};
 use notblk_protocol::Driver;
@@ -516,11 +515,9 @@ fn nowait_decides(env: &Env) -> Result<()> {
 fn nowait_cold(env: &Env) -> Result<()> {
     // The C driver reads indirect blocks here.
     env.only(Driver::Notblk)?;
-    load_target("dm_mod")?;
     let block = env.block();
-    let sectors = u64::from(env.image.mib) << 11;
-    let disk = Dm::new("silent", sectors, "linear", &format!("{DISK} 0"))?;
-    let mounted = Mounted::new(env.driver(), &disk.path(), MNT, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     // Behind the double indirect block.
     let at = (12 + block / 4 + 5) * block;
     let path = env.path("file");
@@ -529,7 +526,7 @@ fn nowait_cold(env: &Env) -> Result<()> {
     file.write_all_at(&data, at)?;
     drop(file);
     mounted.end()?;
-    let mounted = Mounted::new(env.driver(), &disk.path(), MNT, "")?;
+    let mounted = disk.mount("")?;
     let file = open_direct(&path)?;
     disk.suspend()?;
     let (told, tells) = std::sync::mpsc::channel();

@@ -2,12 +2,11 @@
 //! What the disk has when `fsync` and its kind return, and what they say when it has not.
 
 use super::env::{errno, Env};
-use super::stopped::load_target;
+use super::over::Over;
 use super::{for_blocks, test, Test};
 use crate::attributes::set;
 use crate::buf::{stamped, Random};
 use crate::fs::{self, open_buffered, tool, Mounted, DISK, MNT};
-use crate::sys::dm::Dm;
 use crate::sys::files::pwrite_flags;
 use crate::sys::Loop;
 use anyhow::{bail, ensure, Context, Result};
@@ -36,32 +35,9 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// The test's filesystem, mounted by a device that passes everything on to [`DISK`]. So that disk's own node has no part in
-/// the cache of metadata: who reads it has what the disk has, and nothing is written for his sake.
-struct Over {
-    mounted: Mounted,
-    device: Dm,
-}
-
-impl Over {
-    fn mount(env: &Env, options: &str) -> Result<Over> {
-        load_target("dm_mod")?;
-        let sectors = u64::from(env.image.mib) << 11;
-        let device = Dm::new("over", sectors, "linear", &format!("{DISK} 0"))?;
-        let mounted = Mounted::new(env.driver(), &device.path(), MNT, options)?;
-        Ok(Over { mounted, device })
-    }
-
-    fn end(self) -> Result<()> {
-        self.mounted.end()?;
-        drop(self.device);
-        Ok(())
-    }
-}
-
-/// A file as the disk itself has it: what a machine would find that lost its power now. Mounted as [`Over`]; else the cache
+/// A file as the disk itself has it: what a machine would find that lost its power now. Mounted through [`Over`]; else the cache
 /// would be written first.
-fn on_disk(path: &str) -> Result<Vec<u8>> {
+pub(super) fn on_disk(path: &str) -> Result<Vec<u8>> {
     let out = "/tmp/dumped";
     tool(
         "debugfs",
@@ -76,7 +52,8 @@ fn on_disk(path: &str) -> Result<Vec<u8>> {
 fn fsync(env: &Env) -> Result<()> {
     // With a journal it is there, but elsewhere.
     env.only(Driver::Notblk)?;
-    let mounted = Over::mount(env, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     let block = env.block() as usize;
     let mut data = vec![0; 300 * block.min(4096) + 7];
     Random(env.seed).fill(&mut data);
@@ -126,7 +103,8 @@ enum How {
 fn synchronous(env: &Env) -> Result<()> {
     // With a journal it is there, but elsewhere.
     env.only(Driver::Notblk)?;
-    let mounted = Over::mount(env, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     let block = env.block();
     let ways = [
         ("O_DSYNC", How::Open(libc::O_DSYNC)),
@@ -176,7 +154,8 @@ fn synchronous(env: &Env) -> Result<()> {
 /// Attributes in a block that another inode had first are on the disk after `fsync` of either.
 fn shared_attributes(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let mounted = Over::mount(env, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     let value = vec![7; 500];
     for name in ["first", "second"] {
         File::create(env.path(name))?;
@@ -206,7 +185,8 @@ fn shared_attributes(env: &Env) -> Result<()> {
 /// for another link.
 fn new_names(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let mounted = Over::mount(env, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     file::create_dir_all(env.path("a/b/c"))?;
     file::create_dir(env.path("d"))?;
     let path = env.path("a/b/c/file");
@@ -232,7 +212,8 @@ fn new_names(env: &Env) -> Result<()> {
 /// `syncfs` and `sync` need no descriptor of the file.
 fn sync(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let mounted = Over::mount(env, "")?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
     let root = File::open(MNT)?;
     for (name, call) in [("one", true), ("two", false)] {
         let data = vec![7; 100_000];

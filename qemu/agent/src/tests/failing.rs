@@ -5,13 +5,12 @@
 //! few operations a file is made to be kept: it is there, whole, as soon as `fsync` has said so.
 
 use super::env::Env;
-use super::stopped::load_target;
+use super::over::Over;
 use super::{test, Test};
 use crate::buf::{Buffer, Random};
 use crate::compare::Workload;
 use crate::fs::{open_buffered, open_direct, tool, tool_code, DISK, MNT};
 use crate::sys;
-use crate::sys::dm::Dm;
 use anyhow::{ensure, Context, Result};
 use std::fs::{self, File};
 use std::io;
@@ -203,18 +202,11 @@ fn on_full(env: &Env, seed: u64, work: &mut Workload) -> Result<()> {
 /// The disk fails from some moment on, and heals: errors for those who ask for something, and after e2fsck all is there that was
 /// on the disk before.
 fn fails(env: &Env, turn: u64, kind: &str, parameters: &str) -> Result<()> {
-    load_target("dm_flakey")?;
     let seed = env.seed.wrapping_add(turn);
-    let sectors = u64::from(env.image.mib) << 11;
-    let good = format!("{DISK} 0");
-    let bad = match kind {
-        "error" => String::new(),
-        _ => format!("{DISK} 0 {parameters}"),
-    };
-    let disk = Dm::new("failing", sectors, "linear", &good).context("device-mapper")?;
+    let disk = Over::new(env, "dm_flakey")?;
     // Each failure is a line of the log.
     sys::console_level(2)?;
-    let outcome = failing(env, seed, &disk, [&good, kind, &bad]);
+    let outcome = failing(env, seed, &disk, kind, parameters);
     sys::console_level(7)?;
     drop(disk);
     let (kept, text) = outcome.with_context(|| format!("seed {seed}"))?;
@@ -247,8 +239,9 @@ fn fails(env: &Env, turn: u64, kind: &str, parameters: &str) -> Result<()> {
 fn failing(
     env: &Env,
     seed: u64,
-    disk: &Dm,
-    [good, kind, bad]: [&str; 3],
+    disk: &Over,
+    kind: &str,
+    parameters: &str,
 ) -> Result<(Kept, String)> {
     let path: &'static str = Box::leak(disk.path().into_boxed_str());
     let driver = env.driver().name();
@@ -260,10 +253,10 @@ fn failing(
         if number == moment {
             // What is in memory alone from now on is to be lost.
             work.drops_caches = false;
-            disk.switch(kind, bad).context("let the disk fail")?;
+            disk.turn_into(kind, parameters)?;
         }
         if number == moment + WHILE {
-            disk.switch("linear", good).context("let the disk heal")?;
+            disk.pass()?;
         }
         work.step();
         if number % KEPT == 0 && number < moment {

@@ -2,11 +2,10 @@
 //! Blocks that a file has lost: nothing of it is written there any more, for they may be another's.
 
 use super::env::Env;
-use super::stopped::load_target;
+use super::over::Over;
 use super::{for_blocks, Test};
 use crate::buf::{stamped, Buffer};
-use crate::fs::{open_buffered, open_direct, Mounted, DISK, MNT};
-use crate::sys::dm::Dm;
+use crate::fs::{open_buffered, open_direct, DISK};
 use crate::sys::files::fibmap;
 use anyhow::{anyhow, ensure, Context, Result};
 use rustix::fs::{fadvise, fallocate, Advice, FallocateFlags};
@@ -28,12 +27,9 @@ const WRITE: u64 = 3000;
 /// A page stays in the cache of which a block is punched out. It is dirty, and write-back comes by while the hole is being made:
 /// what it has in hand is on the disk when the block is free.
 fn punched(env: &Env) -> Result<()> {
-    load_target("dm_delay")?;
     let block = env.block();
-    let sectors = u64::from(env.image.mib) << 11;
-    let quick = format!("{DISK} 0");
-    let disk = Dm::new("slow", sectors, "linear", &quick)?;
-    let mounted = Mounted::new(env.driver(), &disk.path(), MNT, "")?;
+    let disk = Over::new(env, "dm_delay")?;
+    let mounted = disk.mount("")?;
     let far = 16 * PAGE;
     let file = open_buffered(env.path("file"))?;
     file.write_all_at(&stamped(far + PAGE, 1), 0)?;
@@ -44,8 +40,7 @@ fn punched(env: &Env) -> Result<()> {
     fadvise(&file, 0, None, Advice::DontNeed)?;
     // Written as a whole, and never read: what of it is dirty is known of all alone.
     file.write_all_at(&stamped(PAGE, 2), 0)?;
-    disk.switch("delay", &format!("{DISK} 0 {READ} {DISK} 0 {WRITE}"))
-        .context("slow down")?;
+    disk.turn_into("delay", &format!("{READ} {DISK} 0 {WRITE}"))?;
     let punches = file.try_clone()?;
     let hole = thread::spawn(move || {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -65,7 +60,7 @@ fn punched(env: &Env) -> Result<()> {
     sync.join()
         .map_err(|_| anyhow!("the syncer died"))?
         .context("sync")?;
-    disk.switch("linear", &quick)?;
+    disk.pass()?;
     let mut found = Buffer::new(block as usize);
     raw.read_exact_at(&mut found, place * block)?;
     ensure!(

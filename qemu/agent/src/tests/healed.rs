@@ -2,11 +2,10 @@
 //! Metadata that a disk refused, and takes later.
 
 use super::env::{fails, Env};
-use super::stopped::load_target;
+use super::over::Over;
 use super::{test, Test};
-use crate::fs::{open_buffered, Mounted, DISK, MNT};
+use crate::fs::{open_buffered, MNT};
 use crate::sys;
-use crate::sys::dm::Dm;
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::{openat, syncfs, Mode, OFlags, CWD};
@@ -29,31 +28,6 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// A disk that can be told to refuse what is written.
-struct Disk(Dm);
-
-impl Disk {
-    fn new(env: &Env) -> Result<(Disk, Mounted)> {
-        load_target("dm_flakey")?;
-        let sectors = u64::from(env.image.mib) << 11;
-        let dm = Dm::new("healing", sectors, "linear", &format!("{DISK} 0"))?;
-        let disk = Disk(dm);
-        let mounted = Mounted::new(env.driver(), &disk.0.path(), MNT, "")?;
-        Ok((disk, mounted))
-    }
-
-    fn refuse(&self) -> Result<()> {
-        let table = format!("{DISK} 0 0 1 1 error_writes");
-        self.0.switch("flakey", &table).context("refuse")
-    }
-
-    fn heal(&self) -> Result<()> {
-        self.0
-            .switch("linear", &format!("{DISK} 0"))
-            .context("heal")
-    }
-}
-
 /// All that the filesystem has in memory.
 fn sync() -> Result<(), rustix::io::Errno> {
     syncfs(openat(CWD, MNT, OFlags::RDONLY, Mode::empty())?)
@@ -64,10 +38,10 @@ fn name(number: u64) -> String {
 }
 
 /// Writes files, of which the disk takes nothing.
-fn refused(disk: &Disk) -> Result<()> {
+fn refused(disk: &Over) -> Result<()> {
     // Each failure is a line of the log.
     sys::console_level(2)?;
-    disk.refuse()?;
+    disk.turn_into("flakey", "0 1 1 error_writes")?;
     for number in 0..FILES {
         open_buffered(name(number))?.write_all_at(&[1; LENGTH], 0)?;
     }
@@ -78,7 +52,7 @@ fn refused(disk: &Disk) -> Result<()> {
         libc::EIO,
         "sync of a disk that refuses",
     )?;
-    disk.heal()
+    disk.pass()
 }
 
 /// Writes all there is, twice: the first sync may still tell of what failed before.
@@ -90,7 +64,8 @@ fn synced() -> Result<()> {
 /// What a sync could not write goes out with the next: e2fsck, after this test, finds all pointers. ext4 leaves them behind.
 fn metadata(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let (disk, mounted) = Disk::new(env)?;
+    let disk = Over::new(env, "dm_flakey")?;
+    let mounted = disk.mount("")?;
     refused(&disk)?;
     synced()?;
     mounted.end()?;
@@ -106,7 +81,8 @@ fn metadata(env: &Env) -> Result<()> {
 /// Such blocks do not come up again once they are a file's data. (ext4 has stopped writing by then.)
 fn reused(env: &Env) -> Result<()> {
     env.only(Driver::Notblk)?;
-    let (disk, mounted) = Disk::new(env)?;
+    let disk = Over::new(env, "dm_flakey")?;
+    let mounted = disk.mount("")?;
     refused(&disk)?;
     for number in 0..FILES {
         fs::remove_file(name(number))?;

@@ -4,15 +4,15 @@
 //! The write's data comes from a mapping of a device that does not answer. So it stops when it has the blocks and wants the
 //! data, for as long as the test likes.
 
-use super::env::{Env, Skip};
+use super::env::Env;
 use super::orphan::{e2fsck_repairs, free, snapshot, wipe};
+use super::over::{load_target, Over};
 use super::{test, Test};
 use crate::buf::Random;
 use crate::fs::{open_buffered, open_direct, tool, tool_code, Mounted, DISK, DISK2, MNT};
-use crate::modules;
-use crate::sys::dm::{self, Dm};
+use crate::sys::dm::Dm;
 use crate::sys::{ioctl, Mapping};
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::thread::JoinHandle;
@@ -36,15 +36,6 @@ pub fn tests() -> Vec<Test> {
             .damages(),
         test("direct/extend-and-fail", fail).mib(16),
     ]
-}
-
-/// Loads a target of device-mapper, or ends the test as skipped.
-pub(super) fn load_target(module: &str) -> Result<()> {
-    modules::load(module, &[])?;
-    if !dm::is_there() {
-        bail!(Skip("kernel has no device-mapper".into()));
-    }
-    Ok(())
 }
 
 /// A direct write that has got its blocks and waits for its data.
@@ -191,22 +182,19 @@ fn shutdown(env: &Env) -> Result<()> {
 
 /// The device refuses the data: the file is as it was, and the blocks are free again.
 fn fail(env: &Env) -> Result<()> {
-    load_target("dm_flakey")?;
-    let sectors = u64::from(env.image.mib) << 11;
-    let disk = Dm::new("disk", sectors, "linear", &format!("{DISK} 0"))?;
-    let path = Box::leak(disk.path().into_boxed_str());
-    let mounted = Mounted::new(env.driver(), path, MNT, "")?;
+    let disk = Over::new(env, "dm_flakey")?;
+    let mounted = disk.mount("")?;
     let (file, mut data) = begin(env)?;
     let before = free(MNT)?;
     let more = crate::buf::Buffer::new(MORE);
-    disk.switch("flakey", &format!("{DISK} 0 0 1 1 error_writes"))?;
+    disk.turn_into("flakey", "0 1 1 error_writes")?;
     super::env::fails(
         file.write_at(&more, BEFORE as u64),
         libc::EIO,
         "an extending write to a disk that fails",
     )?;
     ensure!(file.metadata()?.len() == BEFORE as u64, "it is longer");
-    disk.switch("linear", &format!("{DISK} 0"))?;
+    disk.pass()?;
     ensure!(
         free(MNT)? == before,
         "{before:?} was free, {:?} is",
