@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// When operation 0 is. After what any tool here takes for a time from the past, before 2038.
 const START: i64 = 1_900_000_000;
-/// Seconds from one operation to the next: more than any takes, on a machine with too much to do as well. (After 120 without a
-/// word the host gives the guest up.)
+/// Seconds from one operation to the next: more than any takes on both sides, on a machine with too much to do as well. (After
+/// 120 without a word the host gives the guest up.)
 const STEP: i64 = 113;
 /// Most operations that there are times for.
 pub const MOST: u32 = 2_000_000;

@@ -297,7 +297,7 @@ impl Bench<'_> {
                 _ => {
                     let [subject, control] = &pair;
                     tails.before(&op.what, [subject, control], subject.zeroes())?;
-                    let found = self.one(*number, op, &mut pair, &mut punched, seen)?;
+                    let found = self.one(*number, op, &mut pair, &mut punched, seen);
                     tails.done(&op.what, &pair[1]);
                     found
                 }
@@ -337,7 +337,7 @@ impl Bench<'_> {
         pair: &mut [Side; 2],
         punched: &mut Punched,
         seen: &mut Seen,
-    ) -> Result<Option<Difference>> {
+    ) -> Option<Difference> {
         let [subject, control] = pair;
         let one = match self.sabotage {
             None => subject.apply(op),
@@ -347,8 +347,6 @@ impl Bench<'_> {
                 subject.apply(&op)
             }
         };
-        // The same time again, however long the first has taken.
-        self.clock.set(number)?;
         let two = control.apply(op);
         seen.count(op.what.kind(), two);
         let kinds = [subject.kind, control.kind];
@@ -369,22 +367,21 @@ impl Bench<'_> {
                 Done::Ok(value) => format!("{kind}: returns {value}"),
                 done => format!("{kind}: {}", answer(done)),
             };
-            return Ok(Some(difference(
+            return Some(difference(
                 aspect,
                 vec![line(kinds[0], one), line(kinds[1], two)],
-            )));
+            ));
         }
         if subject.data != control.data {
             let lines = data_lines(op, [&subject.data, &control.data], kinds);
-            return Ok(Some(difference("data".into(), lines)));
+            return Some(difference("data".into(), lines));
         }
         if let What::MapWrite(slot, offset, length, _) = op.what {
             // As much as there was of the file.
             if matches!(two, Done::Ok(_) | Done::Err(Errno::FAULT)) {
                 let written = offset..offset + length as u64;
                 if let Err(error) = level_folios([subject, control], slot, written) {
-                    let lines = vec![format!("{error:#}")];
-                    return Ok(Some(difference("folios".into(), lines)));
+                    return Some(difference("folios".into(), vec![format!("{error:#}")]));
                 }
             }
         }
@@ -397,14 +394,12 @@ impl Bench<'_> {
             let of = |side: &Side| Meta::of(side.root(), path, follow, &self.classes);
             let (one, two) = (of(subject), of(control));
             if let Some((aspect, lines)) = metas(path, one, two, kinds, punched) {
-                return Ok(Some(difference(aspect, lines)));
+                return Some(difference(aspect, lines));
             }
         }
-        let Some(slot) = op.what.slot() else {
-            return Ok(None);
-        };
+        let slot = op.what.slot()?;
         let (Some(one), Some(two)) = (subject.slot(slot), control.slot(slot)) else {
-            return Ok(None);
+            return None;
         };
         let of = |file: &std::fs::File| Meta::of(file.as_fd(), "", true, &self.classes);
         let (one, two) = (of(one), of(two));
@@ -413,8 +408,8 @@ impl Bench<'_> {
                 punched.0.insert(meta.ino);
             }
         }
-        let found = metas(&format!("#{slot}"), one, two, kinds, punched);
-        Ok(found.map(|(aspect, lines)| difference(aspect, lines)))
+        let (aspect, lines) = metas(&format!("#{slot}"), one, two, kinds, punched)?;
+        Some(difference(aspect, lines))
     }
 
     /// Looks for a short sequence that shows what this one did.
