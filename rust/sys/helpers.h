@@ -269,4 +269,8 @@ int notblk_kunit_bh_count(struct buffer_head *bh);
 bool notblk_kunit_bh_dirty(struct buffer_head *bh);
 #endif
 
+/* ioend.c: what write-back needs of a superblock once it has a root (0, or a negative errno), and iomap_ioend_writeback_submit */
+int notblk_writeback_prepare(struct super_block *sb);
+int notblk_writeback_submit(struct iomap_writepage_ctx *wpc, int error);
+
 #endif

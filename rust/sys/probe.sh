@@ -28,6 +28,13 @@ struct() {
 	what="struct $1"
 }
 
+# A header, white space as it is.
+header() {
+	test -r "$tree/include/linux/$1" || fail "there is no linux/$1"
+	found=$(cat "$tree/include/linux/$1")
+	what=linux/$1
+}
+
 # A source file of the Rust crates below rust/, white space as it is.
 source_file() {
 	test -r "$tree/rust/$1" || fail "there is no rust/$1"
@@ -85,3 +92,8 @@ has raw_try_init \
 # 7.3: kernel::error::code has the errnos above 34 (ERANGE); before, the first 34 and the kernel's own from 512 on.
 source_file kernel/error.rs
 has errno_names 'declare_err!(EUCLEAN,' 'declare_err!(ERANGE,'
+
+# 7.3: iomap has the bios of RWF_DONTCACHE complete in a task, the only place where folios can be dropped from the cache. Before,
+# each filesystem sees to it (rust/sys/ioend.c).
+header blk_types.h
+has bio_complete_in_task 'BIO_COMPLETE_IN_TASK,' 'BIO_FLAG_LAST'

@@ -162,7 +162,7 @@ impl<T: FileSystem> Table<T> {
 
     const WRITEBACK_OPS: bindings::iomap_writeback_ops = bindings::iomap_writeback_ops {
         writeback_range: Some(Self::writeback_range),
-        writeback_submit: Some(bindings::iomap_ioend_writeback_submit),
+        writeback_submit: Some(bindings::notblk_writeback_submit),
     };
 
     /// # Safety

@@ -557,6 +557,8 @@ impl<T: FileSystem> Table<T> {
         unsafe { (*sb).s_root = dentry };
         // Not before: without a root C does not call put_super.
         T::begin(ready)?;
+        // SAFETY: exclusively ours until the mount is complete; C takes away what it makes, with the root.
+        super::to_result(unsafe { bindings::notblk_writeback_prepare(sb) })?;
         if !ready.is_read_only() {
             quota::Table::turn_on(ready)?;
             T::recover(ready);
