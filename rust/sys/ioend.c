@@ -70,7 +70,8 @@ int notblk_writeback_submit(struct iomap_writepage_ctx *wpc, int error)
 {
 	struct iomap_ioend *ioend = wpc->wb_ctx;
 
-	if (ioend->io_flags & IOMAP_IOEND_DONTCACHE)
+	/* No queue any more: an inode that put_super lets go, whose pages may stay as well. */
+	if ((ioend->io_flags & IOMAP_IOEND_DONTCACHE) && wpc->inode->i_sb->s_dio_done_wq)
 		ioend->io_bio.bi_end_io = notblk_end_dontcache;
 	return iomap_ioend_writeback_submit(wpc, error);
 }
