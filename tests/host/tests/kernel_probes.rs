@@ -19,6 +19,7 @@ const FS: &str = "include/linux/fs.h";
 const IOMAP: &str = "include/linux/iomap.h";
 const PIN_INIT: &str = "rust/pin-init/src/lib.rs";
 const ERROR: &str = "rust/kernel/error.rs";
+const BIO: &str = "include/linux/blk_types.h";
 
 fn old() -> Tree {
     vec![
@@ -39,6 +40,7 @@ fn old() -> Tree {
             "    unsafe fn __pinned_init(self, slot: *mut T) -> Result<(), E>;\n".into(),
         ),
         (ERROR, "    declare_err!(ERANGE, \"\");\n".into()),
+        (BIO, "enum {\n\tBIO_QUIET,\n\tBIO_FLAG_LAST\n};\n".into()),
     ]
 }
 
@@ -54,6 +56,7 @@ fn new() -> Tree {
         .into();
     tree[3].1 = "pub unsafe fn raw_try_init<T, E>(slot: *mut T, init: impl PinInit<T, E>) -> Result<(), E> {\n".into();
     tree[4].1.push_str("    declare_err!(EUCLEAN, \"\");\n");
+    tree[5].1 = "enum {\n\tBIO_QUIET,\n\tBIO_COMPLETE_IN_TASK, /* not in an interrupt */\n\tBIO_FLAG_LAST\n};\n".into();
     tree
 }
 
@@ -86,7 +89,7 @@ fn each_variant_is_recognised() {
     assert!(old.status.success(), "{old:?}");
     assert!(new.status.success(), "{new:?}");
     let known = names(&old, "--check-cfg='cfg(notblk_has_", ")'");
-    assert_eq!(known.len(), 4);
+    assert_eq!(known.len(), 5);
     assert_eq!(names(&new, "--check-cfg='cfg(notblk_has_", ")'"), known);
     assert!(names(&old, "--cfg=notblk_has_", "").is_empty());
     assert_eq!(names(&new, "--cfg=notblk_has_", ""), known);
@@ -129,6 +132,11 @@ fn a_third_variant_stops_the_build_by_name() {
         ),
         (3, "pub fn init() {}\n", "neither variant of raw_try_init"),
         (4, "codes! { EPERM }\n", "neither variant of errno_names"),
+        (
+            5,
+            "enum bio_flags;\n",
+            "neither variant of bio_complete_in_task",
+        ),
     ];
     for (at, text, said) in third {
         let mut tree = new();
@@ -138,9 +146,11 @@ fn a_third_variant_stops_the_build_by_name() {
         assert!(!out.status.success(), "{said}");
         assert!(err.contains(said), "{said}: {err}");
     }
-    let mut tree = new();
-    tree.pop();
-    assert!(!probe(&tree).status.success(), "a file is gone");
+    for at in 0..new().len() {
+        let mut tree = new();
+        let (name, _) = tree.remove(at);
+        assert!(!probe(&tree).status.success(), "{name} is gone");
+    }
 }
 
 #[test]
