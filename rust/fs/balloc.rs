@@ -2,21 +2,21 @@
 
 //! Allocating and freeing blocks. C: `fs/ext2/balloc.c`.
 //!
-//! `SuperData::space` is held throughout: one allocation at a time. Free blocks that the device is being told of
-//! ([`Space::discarding`]) are nobody's meanwhile.
+//! Buffers are read, and damage is reported, without a lock; a bitmap is searched and changed, and the counts with it, under
+//! `SuperData::space`. Free blocks that the device is being told of ([`Space::discarding`]) are nobody's meanwhile.
 
 use super::{
     discard::Turn,
     error::{self, At, OrReport},
     group,
-    limits::available,
+    limits::kept,
     record,
     reserve::{Owner, PIECE},
     super_block::Space,
     SuperBlock, Transaction,
 };
 use crate::{
-    format::{bitmap, group::RawGroupDesc},
+    format::{bitmap, block::BlockMut, corrupt::Corrupt, group::RawGroupDesc},
     vfs::Buffer,
 };
 use kernel::prelude::*;
@@ -38,6 +38,8 @@ struct Search {
     goal: u32,
     /// The most blocks to take.
     want: u32,
+    /// Blocks that stay free, for others: see [`kept`].
+    kept: u64,
     /// Elsewhere: the fewest that are free in one place, whether they are wanted now or later.
     room: u32,
     /// Whose windows are no obstacle; `None`: nobody's is.
@@ -63,28 +65,38 @@ pub(super) fn allocate(
     let sb = transaction.sb();
     let data = sb.data();
     record::emergency_state(sb)?;
+    let want = want.max(1);
     let mut turn = None;
     loop {
-        let mut space = data.space.lock();
-        let found = search(transaction, &mut space, goal, want, owner.as_deref_mut())?;
+        let (free, returned) = {
+            let space = data.space.lock();
+            (space.free_blocks, space.returned)
+        };
+        let kept = kept(sb, free, want);
+        if free <= kept {
+            return Err(ENOSPC);
+        }
+        let found = search(transaction, goal, want, kept, owner.as_deref_mut())?;
         if let Some(run) = found {
             return Ok(run);
         }
-        if space.discarding.is_none() || turn.is_some() {
-            // The counts promised blocks that the bitmaps do not have.
-            if space.free_blocks != 0 {
-                error::report(
-                    sb,
-                    fmt!(
-                        "{} blocks should be free, but no bitmap has one",
-                        space.free_blocks
-                    ),
-                );
+        let (free, discarding) = {
+            let space = data.space.lock();
+            // Others were here meanwhile. Blocks may have been freed behind the search.
+            if space.free_blocks <= kept || space.returned != returned {
+                continue;
             }
+            (space.free_blocks, space.discarding.is_some())
+        };
+        if !discarding || turn.is_some() {
+            // The counts promised blocks that the bitmaps do not have.
+            error::report(
+                sb,
+                fmt!("{free} blocks should be free, but no bitmap has one"),
+            );
             return Err(ENOSPC);
         }
         // The device has the rest, for a while.
-        drop(space);
         turn = Some(Turn::take(sb));
     }
 }
@@ -92,20 +104,13 @@ pub(super) fn allocate(
 /// Looks for a run everywhere, and takes it. `None` where no bitmap has one to be had now.
 fn search(
     transaction: &Transaction<'_>,
-    space: &mut Space,
     goal: u32,
     want: u32,
-    owner: Option<&mut Owner<'_>>,
+    kept: u64,
+    mut owner: Option<&mut Owner<'_>>,
 ) -> Result<Option<Run>> {
     let sb = transaction.sb();
     let geo = &sb.data().geo;
-    let want = want.max(1);
-    let available = available(sb, space, want);
-    if available == 0 {
-        return Err(ENOSPC);
-    }
-    // CAST: not above `want`.
-    let want = u64::from(want).min(available) as u32;
     let goal = geo.check_data_block(goal).unwrap_or(geo.first_data_block());
     let (first_group, goal_bit) = geo.block_group(goal).or_report(sb, At::Goal(goal))?;
     let heed = Heed(owner.as_ref().map(|owner| owner.ino));
@@ -123,16 +128,15 @@ fn search(
         let search = Search {
             goal,
             want,
+            kept,
             room,
             windows,
         };
         for n in 0..=rounds {
             let group = wrap(first_group, n, groups);
             let from = if n == 0 { goal_bit } else { 0 };
-            if let Some(run) = in_group(transaction, space, group, from, search)? {
-                if let Some(owner) = owner {
-                    space.windows.advance(owner, run, geo.blocks_count());
-                }
+            let owner = owner.as_deref_mut();
+            if let Some(run) = in_group(transaction, group, from, search, owner)? {
                 return Ok(Some(run));
             }
         }
@@ -147,10 +151,8 @@ fn search(
 ///
 /// `ENOSPC` where there is nothing.
 pub(super) fn expect(sb: &SuperBlock, want: u32) -> Result<u32> {
-    let available = {
-        let space = sb.data().space.lock();
-        available(sb, &space, want)
-    };
+    let free = sb.data().space.lock().free_blocks;
+    let available = free.saturating_sub(kept(sb, free, want));
     if available == 0 {
         return Err(ENOSPC);
     }
@@ -168,43 +170,72 @@ pub(super) fn wrap(base: u32, n: u32, len: u32) -> u32 {
 /// Takes a run from one group's bitmap, from bit `from` on.
 fn in_group(
     transaction: &Transaction<'_>,
-    space: &mut Space,
     group: u32,
     from: u32,
     search: Search,
+    owner: Option<&mut Owner<'_>>,
 ) -> Result<Option<Run>> {
     let sb = transaction.sb();
+    let data = sb.data();
+    let at = At::BlockBitmap(group);
     let desc = group::open(sb, group)?;
-    if u32::from(desc.get().free_blocks_count.get()) < search.room {
+    if u32::from(desc.counts(sb)?.free_blocks_count.get()) < search.room {
         return Ok(None);
     }
-    let buffer = read_bitmap(sb, group, desc.get())?;
-    let Some((bit, count)) = find(sb, space, group, &buffer, from, search)? else {
-        return Ok(None);
+    let buffer = read_bitmap(sb, group, desc.places())?;
+
+    let mut space = data.space.lock();
+    let found = find(sb, &space, group, &buffer, from, search);
+    // Others may have taken what was free when this began.
+    let left = space.free_blocks.saturating_sub(search.kept);
+    let (bit, count) = match found {
+        // CAST: not above `count`.
+        Ok(Some((bit, count))) if left > 0 => (bit, left.min(u64::from(count)) as u32),
+        found => {
+            drop(space);
+            return found.map(|_| None).or_report(sb, at);
+        }
     };
-    let data = sb.data();
     let start = data.geo.group_first_block(group).saturating_add(bit);
     let valid = data.check_blocks(start, count);
-    let desc = desc.write(transaction);
+    let mut desc = desc.write(transaction);
     let mut access = transaction.write(buffer);
-    if valid.is_err() {
-        // In use, whatever the bitmap says: the next allocation must not meet them again. C: `ext4_mb_mark_diskspace_used`.
-        let mut taken = 0;
-        for n in 0..count {
-            if data.check_blocks(start.saturating_add(n), 1).is_err()
-                && bitmap::set_run(&mut access, bit.saturating_add(n), 1).is_ok()
-            {
-                taken = i64::saturating_add(taken, 1);
-            }
-        }
-        access.dirty();
-        change_free(desc, space, -taken);
-        return valid.map(|()| None).or_report(sb, At::BlockBitmap(group));
+    let set = if valid.is_ok() {
+        bitmap::set_run(&mut access, bit, count).map(|()| count)
+    } else {
+        Ok(take_metadata(sb, &mut access, (start, bit), count))
+    };
+    if let Ok(taken) = set {
+        change_free(&mut desc, &mut space, -i64::from(taken));
     }
-    bitmap::set_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
+    let run = Run { start, count };
+    if let (Ok(()), Ok(_), Some(owner)) = (&valid, &set, owner) {
+        space.windows.advance(owner, run, data.geo.blocks_count());
+    }
+    drop(space);
+
+    desc.dirty();
     access.dirty();
-    change_free(desc, space, -i64::from(count));
-    Ok(Some(Run { start, count }))
+    set.and(valid).map(|()| Some(run)).or_report(sb, at)
+}
+
+/// Marks those of the blocks that hold metadata as in use, whatever the bitmap says: the next allocation must not meet them again.
+/// Answers how many. C: `ext4_mb_mark_diskspace_used`.
+fn take_metadata(
+    sb: &SuperBlock,
+    bitmap: &mut impl BlockMut,
+    (start, bit): (u32, u32),
+    count: u32,
+) -> u32 {
+    let mut taken: u32 = 0;
+    for n in 0..count {
+        if sb.data().check_blocks(start.saturating_add(n), 1).is_err()
+            && bitmap::set_run(bitmap, bit.saturating_add(n), 1).is_ok()
+        {
+            taken = taken.saturating_add(1);
+        }
+    }
+    taken
 }
 
 /// Looks for a run in a bitmap, from bit `from` on: its first bit, and how many.
@@ -215,12 +246,11 @@ fn find(
     bitmap: &Buffer<'_>,
     mut from: u32,
     search: Search,
-) -> Result<Option<(u32, u32)>> {
+) -> Result<Option<(u32, u32)>, Corrupt> {
     let geo = &sb.data().geo;
     let (first, bits) = (geo.group_first_block(group), geo.group_blocks(group));
-    let at = At::BlockBitmap(group);
     while from < bits {
-        let Some(bit) = bitmap::find_zero(bitmap, from, bits).or_report(sb, at)? else {
+        let Some(bit) = bitmap::find_zero(bitmap, from, bits)? else {
             return Ok(None);
         };
         let block = first.saturating_add(bit);
@@ -243,7 +273,7 @@ fn find(
             }
             end = end.min(space.windows.limit(block, ino).saturating_sub(first));
         }
-        let count = bitmap::zero_run(bitmap, bit, end).or_report(sb, at)?;
+        let count = bitmap::zero_run(bitmap, bit, end)?;
         if count >= search.room || block == search.goal {
             return Ok(Some((bit, count.min(search.want))));
         }
@@ -280,9 +310,9 @@ pub(super) fn read_bitmap<'a>(
 }
 
 /// Keeps descriptor and sum in step with a bitmap. `by` is below zero when blocks are taken.
-fn change_free(desc: group::Access<'_, '_>, space: &mut Space, by: i64) {
+fn change_free(desc: &mut group::Access<'_, '_>, space: &mut Space, by: i64) {
     space.free_blocks = space.free_blocks.saturating_add_signed(by);
-    desc.change(|desc| {
+    desc.change(space, |desc| {
         let count = i64::from(desc.free_blocks_count.get()).saturating_add(by);
         // CAST: clamped.
         desc.free_blocks_count = U16::new(count.clamp(0, i64::from(u16::MAX)) as u16);
@@ -318,21 +348,29 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
             .block_group(run.start)
             .or_report(sb, At::Freeing(run.start))?;
         let count = run.count.min(geo.group_blocks(group).saturating_sub(bit));
-        let mut space = data.space.lock();
         let desc = group::open(sb, group)?;
+        desc.counts(sb)?;
         let freed = Run {
             start: run.start,
             count,
         };
-        let buffer = read_bitmap(sb, group, desc.get())?;
-        let desc = desc.write(transaction);
+        let buffer = read_bitmap(sb, group, desc.places())?;
+        let mut desc = desc.write(transaction);
         let mut access = transaction.write(buffer);
-        bitmap::clear_run(&mut access, bit, count).or_report(sb, At::BlockBitmap(group))?;
+        let cleared = {
+            let mut space = data.space.lock();
+            let cleared = bitmap::clear_run(&mut access, bit, count);
+            if cleared.is_ok() {
+                change_free(&mut desc, &mut space, i64::from(count));
+                space.discarding = turn.as_ref().map(|_| freed).or(space.discarding);
+                space.returned = space.returned.wrapping_add(1);
+            }
+            cleared
+        };
+        desc.dirty();
         access.dirty();
-        change_free(desc, &mut space, i64::from(count));
+        cleared.or_report(sb, At::BlockBitmap(group))?;
         if let Some(turn) = &turn {
-            space.discarding = Some(freed);
-            drop(space);
             turn.freed(freed);
         }
         run = Run {

@@ -101,26 +101,33 @@ fn next_free(
     stop: u32,
     shortest: u32,
 ) -> Result<Option<(u32, u32)>> {
-    let geo = &sb.data().geo;
-    let at = At::BlockBitmap(group);
-    let mut space = sb.data().space.lock();
-    let desc = group::read(sb, group)?;
-    if u32::from(desc.free_blocks_count.get()) < shortest {
+    let data = sb.data();
+    let (first, bits) = (
+        data.geo.group_first_block(group),
+        data.geo.group_blocks(group),
+    );
+    let desc = group::open(sb, group)?;
+    if u32::from(desc.counts(sb)?.free_blocks_count.get()) < shortest {
         return Ok(None);
     }
-    let buffer = balloc::read_bitmap(sb, group, &desc)?;
-    let bits = geo.group_blocks(group);
-    while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop).or_report(sb, at)? {
-        let count = bitmap::zero_run(&buffer, bit, bits).or_report(sb, at)?;
-        if count >= shortest {
-            let start = geo.group_first_block(group).saturating_add(bit);
-            sb.data().check_blocks(start, count).or_report(sb, at)?;
-            space.discarding = Some(Run { start, count });
-            return Ok(Some((bit, count)));
+    let buffer = balloc::read_bitmap(sb, group, desc.places())?;
+    let mut space = data.space.lock();
+    let mut look = || {
+        while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop)? {
+            let count = bitmap::zero_run(&buffer, bit, bits)?;
+            if count >= shortest {
+                let start = first.saturating_add(bit);
+                data.check_blocks(start, count)?;
+                space.discarding = Some(Run { start, count });
+                return Ok(Some((bit, count)));
+            }
+            from = bit.saturating_add(count).saturating_add(1);
         }
-        from = bit.saturating_add(count).saturating_add(1);
-    }
-    Ok(None)
+        Ok(None)
+    };
+    let found = look();
+    drop(space);
+    found.or_report(sb, At::BlockBitmap(group))
 }
 
 /// Who tells the device of free blocks: one at a time, and without `SuperData::space`, for it takes long.
@@ -160,7 +167,9 @@ impl<'sb> Turn<'sb> {
     /// Discards what `Space::discarding` is, and lets others have it again.
     fn discard(&self, run: Run) -> Result {
         let done = self.sb.discard(run.start, run.count);
-        self.sb.data().space.lock().discarding = None;
+        let mut space = self.sb.data().space.lock();
+        space.discarding = None;
+        space.returned = space.returned.wrapping_add(1);
         done
     }
 }

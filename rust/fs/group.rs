@@ -33,6 +33,7 @@ pub(super) fn read_all(
         last_dir_group: 0,
         windows: Windows::new(),
         discarding: None,
+        returned: 0,
     };
     let refuse = |group: u32, corrupt| {
         pr_err!("({}): cannot mount: group {group}: {corrupt}\n", sb.id());
@@ -67,51 +68,57 @@ pub(super) fn read_all(
     Ok((space, zones))
 }
 
-/// A group's descriptor, and the buffer that it stands in.
+/// A group's descriptor: the buffer that it stands in, and where its metadata lies.
 pub(super) struct Descriptor<'sb> {
+    group: u32,
     buffer: Buffer<'sb>,
     off: usize,
-    desc: RawGroupDesc,
+    places: RawGroupDesc,
 }
 
 /// The same, to be changed.
 pub(super) struct Access<'t, 'sb> {
     access: WriteAccess<'t, 'sb>,
     off: usize,
-    desc: RawGroupDesc,
 }
 
-/// Reads a group's descriptor, and checks it: the block device may have been written to since mount. With `SuperData::space`
-/// held, for otherwise the counts may be seen half changed.
+/// Finds a group's descriptor, and checks the places in it: the block device may have been written to since mount. Sleeps, so
+/// without `SuperData::space`.
 pub(super) fn open(sb: &SuperBlock, group: u32) -> Result<Descriptor<'_>> {
     let geo = &sb.data().geo;
     let at = At::Group(group);
     let (block, off) = geo.group_desc_at(group).or_report(sb, at)?;
     let buffer = sb.bread(block)?;
-    let desc: RawGroupDesc = buffer.get(off).or_report(sb, at)?;
-    desc.check(geo, group).or_report(sb, at)?;
-    Ok(Descriptor { buffer, off, desc })
+    let places: RawGroupDesc = buffer.get(off).or_report(sb, at)?;
+    places.check_places(geo, group).or_report(sb, at)?;
+    Ok(Descriptor {
+        group,
+        buffer,
+        off,
+        places,
+    })
 }
 
-/// Where a group's inode table begins. The counts may be changing at this moment, so nobody looks at them.
-pub(super) fn inode_table(sb: &SuperBlock, group: u32) -> Result<u32> {
-    let geo = &sb.data().geo;
-    let at = At::Group(group);
-    let (block, off) = geo.group_desc_at(group).or_report(sb, at)?;
-    let desc: RawGroupDesc = sb.bread(block)?.get(off).or_report(sb, at)?;
-    desc.check_places(geo, group).or_report(sb, at)?;
-    Ok(desc.inode_table.get())
-}
-
-/// The descriptor alone.
+/// The descriptor alone, as it is at this moment. Takes `SuperData::space`.
 pub(super) fn read(sb: &SuperBlock, group: u32) -> Result<RawGroupDesc> {
-    open(sb, group).map(|descriptor| descriptor.desc)
+    open(sb, group)?.counts(sb)
 }
 
 impl<'sb> Descriptor<'sb> {
-    /// What it says.
-    pub(super) fn get(&self) -> &RawGroupDesc {
-        &self.desc
+    /// Where bitmaps and inode table lie, which does not change. The counts in it may be half changed: see [`Self::counts`].
+    pub(super) fn places(&self) -> &RawGroupDesc {
+        &self.places
+    }
+
+    /// The counts of this moment, checked. Takes `SuperData::space`; who wants them to stay as they are looks again with it held.
+    pub(super) fn counts(&self, sb: &SuperBlock) -> Result<RawGroupDesc> {
+        let data = sb.data();
+        let desc = {
+            let _still = data.space.lock();
+            self.buffer.get::<RawGroupDesc>(self.off)
+        };
+        desc.and_then(|desc| desc.check(&data.geo, self.group).map(|()| desc))
+            .or_report(sb, At::Group(self.group))
     }
 
     /// Write access. Whoever changes a bitmap has this first, so that the count can follow: between the two nothing may fail.
@@ -119,17 +126,22 @@ impl<'sb> Descriptor<'sb> {
         Access {
             access: transaction.write(self.buffer),
             off: self.off,
-            desc: self.desc,
         }
     }
 }
 
 impl Access<'_, '_> {
-    /// Changes the counts. `SuperData::space` is held.
-    pub(super) fn change(mut self, change: impl FnOnce(&mut RawGroupDesc)) {
-        change(&mut self.desc);
-        // It was read from there: there is room.
-        let _ = self.access.put(self.off, &self.desc);
+    /// Changes the counts, in step with those in memory. [`Self::dirty`] is to follow.
+    pub(super) fn change(&mut self, _held: &mut Space, change: impl FnOnce(&mut RawGroupDesc)) {
+        // It was read from there: there is one, and room for it.
+        if let Ok(mut desc) = self.access.get::<RawGroupDesc>(self.off) {
+            change(&mut desc);
+            let _ = self.access.put(self.off, &desc);
+        }
+    }
+
+    /// The change is complete.
+    pub(super) fn dirty(self) {
         self.access.dirty();
     }
 }

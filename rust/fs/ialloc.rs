@@ -5,9 +5,7 @@
 use super::{
     acl, balloc,
     error::{self, At, OrReport},
-    group, inode, project, record,
-    super_block::Space,
-    Inode, Notblk, SuperBlock, Transaction,
+    group, inode, project, record, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
@@ -65,58 +63,85 @@ pub(super) fn new_inode<'a>(
 fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<u64> {
     let sb = transaction.sb();
     let data = sb.data();
-    let geo = &data.geo;
+    let groups = data.geo.group_count();
     record::emergency_state(sb)?;
-    let mut space = data.space.lock();
-    if space.free_inodes == 0 {
+    loop {
+        let (free, returned) = {
+            let space = data.space.lock();
+            (space.free_inodes, space.returned)
+        };
+        if free == 0 {
+            return Err(ENOSPC);
+        }
+        let first = if is_dir {
+            group_for_dir(sb, dir)?
+        } else {
+            group_for_file(sb, dir)?
+        };
+        for n in 0..groups {
+            let group = balloc::wrap(first, n, groups);
+            if let Some(ino) = in_group(transaction, group, is_dir)? {
+                return Ok(ino);
+            }
+        }
+        let free = {
+            let space = data.space.lock();
+            // Others were here meanwhile. Numbers may have been freed behind the search.
+            if space.free_inodes == 0 || space.returned != returned {
+                continue;
+            }
+            space.free_inodes
+        };
+        error::report(
+            sb,
+            fmt!("{free} inodes should be free, but no bitmap has one"),
+        );
         return Err(ENOSPC);
     }
-    let first = if is_dir {
-        group_for_dir(sb, &mut space, dir)?
+}
+
+/// Takes a free number of one group.
+fn in_group(transaction: &Transaction<'_>, group: u32, is_dir: bool) -> Result<Option<u64>> {
+    let sb = transaction.sb();
+    let data = sb.data();
+    let geo = &data.geo;
+    let at = At::InodeBitmap(group);
+    let desc = group::open(sb, group)?;
+    if desc.counts(sb)?.free_inodes_count.get() == 0 {
+        return Ok(None);
+    }
+    let buffer = sb.bread(desc.places().inode_bitmap.get())?;
+    // The first inodes of the first group are reserved, and marked so by mke2fs; a bitmap that says otherwise is wrong.
+    let from = if group == 0 {
+        geo.first_ino().saturating_sub(1)
     } else {
-        group_for_file(sb, dir)?
+        0
     };
-    for n in 0..geo.group_count() {
-        let group = balloc::wrap(first, n, geo.group_count());
-        let desc = group::open(sb, group)?;
-        if desc.get().free_inodes_count.get() == 0 {
-            continue;
-        }
-        let buffer = sb.bread(desc.get().inode_bitmap.get())?;
-        let at = At::InodeBitmap(group);
-        // The first inodes of the first group are reserved, and marked so by mke2fs; a bitmap that says otherwise is wrong.
-        let from = if group == 0 {
-            geo.first_ino().saturating_sub(1)
-        } else {
-            0
-        };
-        let Some(index) =
-            bitmap::find_zero(&buffer, from, geo.inodes_per_group()).or_report(sb, at)?
-        else {
-            continue;
-        };
-        let ino = geo.ino(group, index).or_report(sb, at)?;
-        let desc = desc.write(transaction);
-        let mut access = transaction.write(buffer);
-        bitmap::set_run(&mut access, index, 1).or_report(sb, at)?;
-        access.dirty();
+
+    let mut space = data.space.lock();
+    let found = bitmap::find_zero(&buffer, from, geo.inodes_per_group());
+    let Ok(Some(index)) = found else {
+        drop(space);
+        return found.map(|_| None).or_report(sb, at);
+    };
+    let mut desc = desc.write(transaction);
+    let mut access = transaction.write(buffer);
+    let set = bitmap::set_run(&mut access, index, 1);
+    if set.is_ok() {
         space.free_inodes = space.free_inodes.saturating_sub(1);
-        desc.change(|desc| {
+        desc.change(&mut space, |desc| {
             desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_sub(1));
             if is_dir {
                 desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_add(1));
             }
         });
-        return Ok(u64::from(ino));
     }
-    error::report(
-        sb,
-        fmt!(
-            "{} inodes should be free, but no bitmap has one",
-            space.free_inodes
-        ),
-    );
-    Err(ENOSPC)
+    drop(space);
+
+    desc.dirty();
+    access.dirty();
+    let ino = set.and_then(|()| geo.ino(group, index)).or_report(sb, at)?;
+    Ok(Some(u64::from(ino)))
 }
 
 /// The group of the directory's own inode.
@@ -129,10 +154,14 @@ fn group_of(sb: &SuperBlock, dir: &Inode) -> u32 {
 
 /// A directory at top level goes to the group with the most free blocks among those with their share of free inodes,
 /// taking turns; others stay with their parent while there is room. After `find_group_dir` of ext2, and Orlov's idea.
-fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u32> {
+fn group_for_dir(sb: &SuperBlock, parent: &Inode) -> Result<u32> {
     let geo = &sb.data().geo;
     let groups = geo.group_count();
-    let average = space.free_inodes / u64::from(groups.max(1));
+    let (free_inodes, last) = {
+        let space = sb.data().space.lock();
+        (space.free_inodes, space.last_dir_group)
+    };
+    let average = free_inodes / u64::from(groups.max(1));
     let top_level = parent.ino() == ROOT_INO || parent.data().disk.lock().flags & FL_TOPDIR != 0;
     let own = group_of(sb, parent);
     if !top_level {
@@ -144,11 +173,7 @@ fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u
             return Ok(own);
         }
     }
-    let start = if top_level {
-        space.last_dir_group.wrapping_add(1)
-    } else {
-        own
-    };
+    let start = if top_level { last.wrapping_add(1) } else { own };
     let mut best: Option<(u32, u16)> = None;
     for n in 0..groups {
         let group = balloc::wrap(start, n, groups);
@@ -161,7 +186,7 @@ fn group_for_dir(sb: &SuperBlock, space: &mut Space, parent: &Inode) -> Result<u
     }
     let group = best.map_or(own, |(group, _)| group);
     if top_level {
-        space.last_dir_group = group;
+        sb.data().space.lock().last_dir_group = group;
     }
     Ok(group)
 }
@@ -195,19 +220,27 @@ fn try_free(sb: &SuperBlock, ino: u64, was_dir: bool) -> Result {
             .inode_group(ino)
             .or_report(sb, At::Inode(u64::from(ino)))
     })?;
-    let mut space = data.space.lock();
     let desc = group::open(sb, group)?;
-    let buffer = sb.bread(desc.get().inode_bitmap.get())?;
-    let desc = desc.write(&transaction);
+    desc.counts(sb)?;
+    let buffer = sb.bread(desc.places().inode_bitmap.get())?;
+    let mut desc = desc.write(&transaction);
     let mut access = transaction.write(buffer);
-    bitmap::clear_run(&mut access, index, 1).or_report(sb, At::InodeBitmap(group))?;
-    access.dirty();
-    space.free_inodes = space.free_inodes.saturating_add(1);
-    desc.change(|desc| {
-        desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_add(1));
-        if was_dir {
-            desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_sub(1));
+    let cleared = {
+        let mut space = data.space.lock();
+        let cleared = bitmap::clear_run(&mut access, index, 1);
+        if cleared.is_ok() {
+            space.free_inodes = space.free_inodes.saturating_add(1);
+            space.returned = space.returned.wrapping_add(1);
+            desc.change(&mut space, |desc| {
+                desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_add(1));
+                if was_dir {
+                    desc.used_dirs_count = U16::new(desc.used_dirs_count.get().saturating_sub(1));
+                }
+            });
         }
-    });
-    Ok(())
+        cleared
+    };
+    desc.dirty();
+    access.dirty();
+    cleared.or_report(sb, At::InodeBitmap(group))
 }

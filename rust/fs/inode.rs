@@ -86,7 +86,7 @@ pub(super) fn buffer(sb: &SuperBlock, ino: u64) -> Result<(Buffer<'_>, usize)> {
         .map_err(|_| error::report_inode(sb, ino, fmt!("inode {ino}: no such number")))?;
     let (group, index) = geo.any_inode_group(short).or_report(sb, at)?;
     let (block, off) = geo
-        .inode_at(group::inode_table(sb, group)?, index)
+        .inode_at(group::open(sb, group)?.places().inode_table.get(), index)
         .or_report(sb, at)?;
     Ok((sb.bread(block)?, off))
 }

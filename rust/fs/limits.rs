@@ -4,7 +4,7 @@
 //! new file has), `minixdf` and `bsddf` (what `statfs` calls the size), `usrquota`, `grpquota`, `prjquota`, `quota` and `noquota` (see
 //! [`super::quota`]), and `sb=` (which copy of the superblock counts). All but `sb=` change by remount.
 
-use super::{super_block::Space, SuperBlock};
+use super::SuperBlock;
 use crate::{
     format::{
         number::parse_u32,
@@ -253,15 +253,13 @@ impl Live {
     }
 }
 
-/// How many free blocks the caller may use: all but the reserved ones; all, where it may and `want` needs it. C:
-/// `ext4_has_free_clusters`.
-pub(super) fn available(sb: &SuperBlock, space: &Space, want: u32) -> u64 {
+/// How many of the `free` blocks are not for the caller: the reserved ones; none, where it may have them and `want` needs them.
+/// Asks security modules, so without `SuperData::space`. C: `ext4_has_free_clusters`.
+pub(super) fn kept(sb: &SuperBlock, free: u64, want: u32) -> u64 {
     let data = sb.data();
-    let common = space
-        .free_blocks
-        .saturating_sub(u64::from(data.geo.reserved_blocks()));
-    if common >= u64::from(want) || common == space.free_blocks {
-        return common;
+    let reserved = u64::from(data.geo.reserved_blocks());
+    if reserved == 0 || free == 0 || free.saturating_sub(reserved) >= u64::from(want) {
+        return reserved;
     }
     // Not asked without need: it is remembered of a task that it used a capability.
     let (resuid, resgid) = (
@@ -269,8 +267,8 @@ pub(super) fn available(sb: &SuperBlock, space: &Space, want: u32) -> u64 {
         data.limits.resgid.load(Relaxed),
     );
     if may_use_reserved(resuid, resgid) {
-        space.free_blocks
+        0
     } else {
-        common
+        reserved
     }
 }

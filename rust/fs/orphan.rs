@@ -255,7 +255,7 @@ fn look(sb: &SuperBlock, ino: u32) -> Result<Found> {
     let (group, index) = geo
         .inode_group(ino)
         .or_report(sb, At::Inode(u64::from(ino)))?;
-    let bitmap = sb.bread(group::read(sb, group)?.inode_bitmap.get())?;
+    let bitmap = sb.bread(group::open(sb, group)?.places().inode_bitmap.get())?;
     if !bitmap::test(&bitmap, index).or_report(sb, At::InodeBitmap(group))? {
         return bad("free in its bitmap");
     }

@@ -44,7 +44,7 @@ use kernel::{
     seq_print,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, Mutex, SetOnce,
+        new_mutex, new_spinlock, Mutex, SetOnce, SpinLock,
     },
 };
 use zerocopy::little_endian::{U16, U32, U64};
@@ -71,9 +71,10 @@ pub(crate) struct SuperData {
     pub(super) options: Live,
     /// Those about who may have how much.
     pub(super) limits: limits::Live,
-    /// Protects bitmaps, group descriptors, and the counts of what is free.
+    /// Protects bitmaps, group descriptors, and the counts of what is free. A spinlock, so that its owner has a processor:
+    /// whoever waits for it waits for one change of a bitmap, and not for all who wait before to be scheduled.
     #[pin]
-    pub(super) space: Mutex<Space>,
+    pub(super) space: SpinLock<Space>,
     /// Protects which blocks of attributes may be shared, and how many inodes refer to each.
     #[pin]
     pub(super) sharing: Mutex<xattr::Sharing>,
@@ -133,6 +134,8 @@ pub(crate) struct Space {
     pub(super) windows: Windows,
     /// Free blocks that the device is being told of: nobody may have them meanwhile. `SuperData::discards` is held as long.
     pub(super) discarding: Option<Run>,
+    /// How often something has become free: who looked and found nothing looks again if it was meanwhile.
+    pub(super) returned: u64,
 }
 
 impl SuperData {
@@ -261,7 +264,7 @@ impl super_block::Operations for Notblk {
                 limits: limits::Live::new(&options.limits, &raw),
                 hash,
                 options: Live::new(&options),
-                space <- new_mutex!(space, "notblk::space"),
+                space <- new_spinlock!(space, "notblk::space"),
                 sharing <- new_mutex!(sharing, "notblk::sharing"),
                 discards <- new_mutex!((), "notblk::discards"),
                 orphans <- new_mutex!(Orphans::new(), "notblk::orphans"),
@@ -494,7 +497,7 @@ impl super_block::Operations for Notblk {
     }
 
     fn forget_inode(inode: &Inode) {
-        // Nobody else has it: there is no wait. `space` is held over allocations that do not reclaim.
+        // Nobody else has it: there is no wait.
         if let Some(mut map) = inode.data().map.try_lock() {
             map.close_window(inode);
         }

@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Barrier;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -37,6 +39,7 @@ pub fn tests() -> Vec<Test> {
         let name = format!("alloc/full-by-many-{}k", size / 1024);
         tests.push(test(&name, full_by_many).block(size).mib(16));
     }
+    tests.push(test("alloc/crowd", crowd));
     tests
 }
 
@@ -444,6 +447,88 @@ fn full_by_many(env: &Env) -> Result<()> {
     let after = stat()?.f_bfree;
     ensure!(after == empty, "{empty} blocks free before, {after} after");
     mounted.end()
+}
+
+/// Who makes a file while many write waits for a processor, and not for each of the writers to have had one.
+fn crowd(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    fs::create_dir(env.path("dir"))?;
+    fs::create_dir(env.path("other"))?;
+    let alone = made_among(env, 0)?;
+    let among = made_among(env, CROWD)?;
+    env.note(format!("{MADE} files: {alone:?} among as many who keep the processors busy, {among:?} where they write"));
+    ensure!(
+        among < alone * SLOWER + GRACE,
+        "{MADE} files took {among:?} among {CROWD} writers, {alone:?} without"
+    );
+    mounted.end()
+}
+
+/// Writers, or others who keep the processors busy.
+const CROWD: usize = 150;
+/// Files that are made meanwhile.
+const MADE: u32 = 10;
+/// So many times as long may it take among writers,
+const SLOWER: u32 = 4;
+/// and so much longer, for these are short times on a busy machine.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// How long it takes to make some files while others keep the processors busy, so many of them by writing.
+fn made_among(env: &Env, writers: usize) -> Result<Duration> {
+    const BLOCKS: u64 = 40;
+    let block = [7; 4096];
+    let stop = AtomicBool::new(false);
+    let files = (0..2 * CROWD)
+        .map(|n| open_buffered(env_path(n)))
+        .collect::<Result<Vec<File>>>()?;
+    // They begin together: to make a thread takes long where all are busy.
+    let barrier = Barrier::new(2 * CROWD + 1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = files
+            .iter()
+            .enumerate()
+            .map(|(n, file)| {
+                let (barrier, stop) = (&barrier, &stop);
+                scope.spawn(move || {
+                    barrier.wait();
+                    for at in 0.. {
+                        if stop.load(Relaxed) {
+                            break;
+                        }
+                        if n >= writers {
+                            std::hint::spin_loop();
+                            continue;
+                        }
+                        if at % BLOCKS == 0 {
+                            file.set_len(0)?;
+                        }
+                        file.write_all_at(&block, at % BLOCKS * block.len() as u64)?;
+                    }
+                    Ok::<_, anyhow::Error>(())
+                })
+            })
+            .collect();
+        barrier.wait();
+        thread::sleep(Duration::from_secs(1));
+        let begun = Instant::now();
+        let made = (0..MADE).try_for_each(|n| {
+            File::create(env.path(format!("other/{n}")))?;
+            Ok::<_, anyhow::Error>(())
+        });
+        let took = begun.elapsed();
+        stop.store(true, Relaxed);
+        for thread in threads {
+            match thread.join() {
+                Ok(result) => result,
+                Err(_) => anyhow::bail!("a writer panicked"),
+            }?;
+        }
+        made?;
+        for n in 0..MADE {
+            fs::remove_file(env.path(format!("other/{n}")))?;
+        }
+        Ok(took)
+    })
 }
 
 fn env_path(n: usize) -> std::path::PathBuf {
