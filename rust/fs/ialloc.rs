@@ -126,8 +126,11 @@ fn in_group(transaction: &Transaction<'_>, group: u32, is_dir: bool) -> Result<O
     };
     let mut desc = desc.write(transaction);
     let mut access = transaction.write(buffer);
-    let set = bitmap::set_run(&mut access, index, 1);
-    if set.is_ok() {
+    // The number first: a bit that is set is somebody's.
+    let ino = geo
+        .ino(group, index)
+        .and_then(|ino| bitmap::set_run(&mut access, index, 1).map(|()| ino));
+    if ino.is_ok() {
         space.free_inodes = space.free_inodes.saturating_sub(1);
         desc.change(&mut space, |desc| {
             desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_sub(1));
@@ -140,8 +143,7 @@ fn in_group(transaction: &Transaction<'_>, group: u32, is_dir: bool) -> Result<O
 
     desc.dirty();
     access.dirty();
-    let ino = set.and_then(|()| geo.ino(group, index)).or_report(sb, at)?;
-    Ok(Some(u64::from(ino)))
+    ino.map(|ino| Some(u64::from(ino))).or_report(sb, at)
 }
 
 /// The group of the directory's own inode.

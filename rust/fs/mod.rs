@@ -48,7 +48,7 @@
 //! 6. `InodeData::map`: the inode's block map. C: `truncate_mutex` of ext2, `i_data_sem` of ext4.
 //! 7. `SuperData::orphans`: the orphan list.
 //! 8. `SuperData::discards`: one at a time tells the device of free blocks.
-//! 9. `SuperData::change`: the superblock in its buffer. Inside all others, for damage is recorded wherever it is found.
+//! 9. `SuperData::change`: the superblock in its buffer. Inside all of these, for damage is recorded wherever it is found.
 //! 10. `SuperData::space`, a spinlock: bitmaps, group descriptors, the free counts and the reservation windows. What may sleep
 //!     or reports damage is done before or after. C: the group locks, `s_rsv_window_lock`.
 
