@@ -90,6 +90,43 @@ pub fn find_zero(b: &(impl Block + ?Sized), start: u32, end: u32) -> Result<Opti
     find(b, start, end, u64::MAX)
 }
 
+/// The first bit in `start..end` with which `count` clear ones begin, all before `end`; or 64, where `count` is more.
+pub fn find_zeros(
+    b: &(impl Block + ?Sized),
+    start: u32,
+    end: u32,
+    count: u32,
+) -> Result<Option<u32>, Corrupt> {
+    check_range(b, start, u64::from(end))?;
+    let count = count.clamp(1, WORD_BITS);
+    let words = words(start, end);
+    let clear = |word| -> Result<u64, Corrupt> {
+        if !words.contains(&word) {
+            return Ok(0);
+        }
+        Ok(!load(b, word)? & mask_from(word, start) & !mask_from(word, end))
+    };
+    let mut next = clear(words.start)?;
+    for word in words.clone() {
+        let (mut low, mut high) = (next, clear(word.saturating_add(1))?);
+        next = high;
+        // Bit n of the two words stays where it and those behind it are clear in the bitmap, `have` in all: twice as many with each
+        // step, and what is not a power of two by an overlap.
+        let mut have: u32 = 1;
+        while have < count && low != 0 {
+            let step = have.min(count.saturating_sub(have));
+            low &= low.wrapping_shr(step) | high.wrapping_shl(WORD_BITS.saturating_sub(step));
+            high &= high.wrapping_shr(step);
+            have = have.saturating_add(step);
+        }
+        if low != 0 {
+            let bit = word.saturating_mul(WORD_BITS);
+            return Ok(Some(bit.saturating_add(low.trailing_zeros())));
+        }
+    }
+    Ok(None)
+}
+
 /// The first set bit in `start..end`.
 pub fn find_set(b: &(impl Block + ?Sized), start: u32, end: u32) -> Result<Option<u32>, Corrupt> {
     find(b, start, end, 0)

@@ -250,7 +250,14 @@ fn find(
     let geo = &sb.data().geo;
     let (first, bits) = (geo.group_first_block(group), geo.group_blocks(group));
     while from < bits {
-        let Some(bit) = bitmap::find_zero(bitmap, from, bits)? else {
+        let at_goal = first.saturating_add(from) == search.goal;
+        let found = if at_goal && !bitmap::test(bitmap, from)? {
+            Some(from)
+        } else {
+            // Not piece by piece: there may be a quarter of a million of them, and others wait for the lock.
+            bitmap::find_zeros(bitmap, from, bits, search.room)?
+        };
+        let Some(bit) = found else {
             return Ok(None);
         };
         let block = first.saturating_add(bit);

@@ -113,7 +113,10 @@ fn next_free(
     let buffer = balloc::read_bitmap(sb, group, desc.places())?;
     let mut space = data.space.lock();
     let mut look = || {
-        while let Some(bit) = bitmap::find_zero(&buffer, from.min(stop), stop)? {
+        while let Some(bit) = bitmap::find_zeros(&buffer, from.min(bits), bits, shortest)? {
+            if bit >= stop {
+                break;
+            }
             let count = bitmap::zero_run(&buffer, bit, bits)?;
             if count >= shortest {
                 let start = first.saturating_add(bit);

@@ -8,6 +8,7 @@ use crate::fs::{open_buffered, open_direct, tool, DISK};
 use crate::sys::files::fibmap;
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
+use rustix::fs::FallocateFlags;
 use rustix::mount::{mount, MountFlags};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Test> {
         tests.push(test(&name, full_by_many).block(size).mib(16));
     }
     tests.push(test("alloc/crowd", crowd));
+    tests.push(test("alloc/pieces", pieces).mib(128));
     tests
 }
 
@@ -529,6 +531,55 @@ fn made_among(env: &Env, writers: usize) -> Result<Duration> {
         }
         Ok(took)
     })
+}
+
+/// Where free space is in pieces, a file takes one after the other; each block must not cost a look at all of them. (The C driver
+/// does look at them: it took eight times as long.)
+fn pieces(env: &Env) -> Result<()> {
+    const FILLER: u64 = 64 << 20;
+    const BLOCKS: u64 = 8_000;
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("filler"))?;
+    let chunk = vec![1; 1 << 20];
+    for offset in (0..FILLER).step_by(chunk.len()) {
+        file.write_all_at(&chunk, offset)?;
+    }
+    file.sync_all()?;
+    let written = |name: &str| {
+        let file = open_buffered(env.path(name))?;
+        let block = vec![2; env.block() as usize];
+        let begun = Instant::now();
+        for n in 0..BLOCKS {
+            file.write_all_at(&block, n * env.block())?;
+        }
+        file.sync_all()?;
+        Ok::<_, anyhow::Error>(begun.elapsed())
+    };
+    let whole = written("whole").context("in one place")?;
+    // What is left in one piece is taken, so that nothing but pieces remain.
+    let rest = open_buffered(env.path("rest"))?;
+    let full = (0..)
+        .map(|n| rest.write_at(&chunk, n << 20))
+        .find(Result::is_err);
+    ensure!(
+        matches!(&full, Some(Err(error)) if error.raw_os_error() == Some(libc::ENOSPC)),
+        "the disk is not full: {full:?}"
+    );
+    rest.sync_all()?;
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    for offset in (0..FILLER).step_by(2 * env.block() as usize) {
+        rustix::fs::fallocate(&file, hole, offset, env.block())?;
+    }
+    let cut = written("cut").context("in pieces")?;
+    drop((file, rest));
+    env.note(format!(
+        "{BLOCKS} blocks: {whole:?} in one place, {cut:?} in pieces"
+    ));
+    ensure!(
+        cut < whole * SLOWER + GRACE / 4 || env.driver() != Driver::Notblk,
+        "{BLOCKS} blocks took {cut:?} where each second block is free, {whole:?} in one place"
+    );
+    mounted.end()
 }
 
 fn env_path(n: usize) -> std::path::PathBuf {

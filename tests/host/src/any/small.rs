@@ -54,6 +54,12 @@ pub fn bitmap(data: &[u8]) {
         let naive = (start..end).take_while(|&at| !bit(&block, at)).count();
         assert_eq!(run as usize, naive);
     }
+    if let Ok(found) = bitmap::find_zeros(block.as_slice(), start, end, count) {
+        let many = count.clamp(1, 64);
+        let naive =
+            (start..end).find(|&at| end - at >= many && (at..at + many).all(|at| !bit(&block, at)));
+        assert_eq!(found, naive);
+    }
     if let Ok(zeros) = bitmap::count_zeros(block.as_slice(), end) {
         assert_eq!(
             zeros as usize,

@@ -43,6 +43,16 @@ proptest! {
     }
 
     #[test]
+    fn searches_for_many(bytes in bytes(), start in 0_u32..700, end in 0_u32..700, count in 0_u32..80) {
+        let bits = model(&bytes);
+        let found = bits.get(start as usize..end as usize).map(|range| {
+            let mut runs = range.windows(count.clamp(1, 64) as usize);
+            runs.position(|run| run.iter().all(|&bit| !bit)).map(|i| start + i as u32)
+        });
+        prop_assert_eq!(bitmap::find_zeros(bytes.as_slice(), start, end, count).ok(), found);
+    }
+
+    #[test]
     fn counts_and_tests(bytes in bytes(), bit in 0_u32..700) {
         let bits = model(&bytes);
         let b = bytes.as_slice();
@@ -88,6 +98,7 @@ proptest! {
         let (a, b) = (a | 0xffff_0000, b | 0xffff_0000);
         prop_assert!(bitmap::test(bytes.as_slice(), a).is_err());
         prop_assert!(bitmap::find_zero(bytes.as_slice(), a.min(b), a.max(b)).is_err());
+        prop_assert!(bitmap::find_zeros(bytes.as_slice(), a.min(b), a.max(b), a).is_err());
         prop_assert!(bitmap::count_zeros(bytes.as_slice(), a).is_err());
         prop_assert!(bitmap::set_run(bytes.as_mut_slice(), a, b).is_err());
         prop_assert!(bitmap::clear_run(bytes.as_mut_slice(), a, b).is_err());
