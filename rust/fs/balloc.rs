@@ -19,6 +19,7 @@ use crate::{
     format::{bitmap, block::BlockMut, corrupt::Corrupt, group::RawGroupDesc},
     vfs::Buffer,
 };
+use core::ops::ControlFlow::{self, Break, Continue};
 use kernel::prelude::*;
 use zerocopy::little_endian::U16;
 
@@ -70,7 +71,7 @@ pub(super) fn allocate(
     loop {
         let (free, returned) = {
             let space = data.space.lock();
-            (space.free_blocks, space.returned)
+            (space.free_blocks, space.returned_blocks)
         };
         let kept = kept(sb, free, want);
         if free <= kept {
@@ -83,7 +84,7 @@ pub(super) fn allocate(
         let (free, discarding) = {
             let space = data.space.lock();
             // Others were here meanwhile. Blocks may have been freed behind the search.
-            if space.free_blocks <= kept || space.returned != returned {
+            if space.free_blocks <= kept || space.returned_blocks != returned {
                 continue;
             }
             (space.free_blocks, space.discarding.is_some())
@@ -101,7 +102,7 @@ pub(super) fn allocate(
     }
 }
 
-/// Looks for a run everywhere, and takes it. `None` where no bitmap has one to be had now.
+/// Looks for a run everywhere, and takes it. `None` where there is none to be had now.
 fn search(
     transaction: &Transaction<'_>,
     goal: u32,
@@ -136,8 +137,8 @@ fn search(
             let group = wrap(first_group, n, groups);
             let from = if n == 0 { goal_bit } else { 0 };
             let owner = owner.as_deref_mut();
-            if let Some(run) = in_group(transaction, group, from, search, owner)? {
-                return Ok(Some(run));
+            if let Break(found) = in_group(transaction, group, from, search, owner)? {
+                return Ok(found);
             }
         }
     }
@@ -167,33 +168,35 @@ pub(super) fn wrap(base: u32, n: u32, len: u32) -> u32 {
     ((u64::from(base) + u64::from(n)) % u64::from(len.max(1))) as u32
 }
 
-/// Takes a run from one group's bitmap, from bit `from` on.
+/// Takes a run from one group's bitmap, from bit `from` on. Where what is left is for others, no other group needs to be looked at.
 fn in_group(
     transaction: &Transaction<'_>,
     group: u32,
     from: u32,
     search: Search,
     owner: Option<&mut Owner<'_>>,
-) -> Result<Option<Run>> {
+) -> Result<ControlFlow<Option<Run>>> {
     let sb = transaction.sb();
     let data = sb.data();
     let at = At::BlockBitmap(group);
     let desc = group::open(sb, group)?;
     if u32::from(desc.counts(sb)?.free_blocks_count.get()) < search.room {
-        return Ok(None);
+        return Ok(Continue(()));
     }
     let buffer = read_bitmap(sb, group, desc.places())?;
 
     let mut space = data.space.lock();
-    let found = find(sb, &space, group, &buffer, from, search);
     // Others may have taken what was free when this began.
     let left = space.free_blocks.saturating_sub(search.kept);
-    let (bit, count) = match found {
+    if left == 0 {
+        return Ok(Break(None));
+    }
+    let (bit, count) = match find(sb, &space, group, &buffer, from, search) {
         // CAST: not above `count`.
-        Ok(Some((bit, count))) if left > 0 => (bit, left.min(u64::from(count)) as u32),
+        Ok(Some((bit, count))) => (bit, left.min(u64::from(count)) as u32),
         found => {
             drop(space);
-            return found.map(|_| None).or_report(sb, at);
+            return found.map(|_| Continue(())).or_report(sb, at);
         }
     };
     let start = data.geo.group_first_block(group).saturating_add(bit);
@@ -216,7 +219,7 @@ fn in_group(
 
     desc.dirty();
     access.dirty();
-    set.and(valid).map(|()| Some(run)).or_report(sb, at)
+    set.and(valid).map(|()| Break(Some(run))).or_report(sb, at)
 }
 
 /// Marks those of the blocks that hold metadata as in use, whatever the bitmap says: the next allocation must not meet them again.
@@ -370,7 +373,7 @@ fn try_free(transaction: &Transaction<'_>, mut run: Run) -> Result {
             if cleared.is_ok() {
                 change_free(&mut desc, &mut space, i64::from(count));
                 space.discarding = turn.as_ref().map(|_| freed).or(space.discarding);
-                space.returned = space.returned.wrapping_add(1);
+                space.returned_blocks = space.returned_blocks.wrapping_add(1);
             }
             cleared
         };

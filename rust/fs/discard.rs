@@ -172,7 +172,7 @@ impl<'sb> Turn<'sb> {
         let done = self.sb.discard(run.start, run.count);
         let mut space = self.sb.data().space.lock();
         space.discarding = None;
-        space.returned = space.returned.wrapping_add(1);
+        space.returned_blocks = space.returned_blocks.wrapping_add(1);
         done
     }
 }

@@ -33,7 +33,8 @@ pub(super) fn read_all(
         last_dir_group: 0,
         windows: Windows::new(),
         discarding: None,
-        returned: 0,
+        returned_blocks: 0,
+        returned_inodes: 0,
     };
     let refuse = |group: u32, corrupt| {
         pr_err!("({}): cannot mount: group {group}: {corrupt}\n", sb.id());

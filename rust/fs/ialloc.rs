@@ -68,7 +68,7 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
     loop {
         let (free, returned) = {
             let space = data.space.lock();
-            (space.free_inodes, space.returned)
+            (space.free_inodes, space.returned_inodes)
         };
         if free == 0 {
             return Err(ENOSPC);
@@ -87,7 +87,7 @@ fn allocate(transaction: &Transaction<'_>, dir: &Inode, is_dir: bool) -> Result<
         let free = {
             let space = data.space.lock();
             // Others were here meanwhile. Numbers may have been freed behind the search.
-            if space.free_inodes == 0 || space.returned != returned {
+            if space.free_inodes == 0 || space.returned_inodes != returned {
                 continue;
             }
             space.free_inodes
@@ -232,7 +232,7 @@ fn try_free(sb: &SuperBlock, ino: u64, was_dir: bool) -> Result {
         let cleared = bitmap::clear_run(&mut access, index, 1);
         if cleared.is_ok() {
             space.free_inodes = space.free_inodes.saturating_add(1);
-            space.returned = space.returned.wrapping_add(1);
+            space.returned_inodes = space.returned_inodes.wrapping_add(1);
             desc.change(&mut space, |desc| {
                 desc.free_inodes_count = U16::new(desc.free_inodes_count.get().saturating_add(1));
                 if was_dir {

@@ -134,8 +134,10 @@ pub(crate) struct Space {
     pub(super) windows: Windows,
     /// Free blocks that the device is being told of: nobody may have them meanwhile. `SuperData::discards` is held as long.
     pub(super) discarding: Option<Run>,
-    /// How often something has become free: who looked and found nothing looks again if it was meanwhile.
-    pub(super) returned: u64,
+    /// How often blocks have become free: who looked for some and found none looks again if that was meanwhile.
+    pub(super) returned_blocks: u64,
+    /// The same for inodes.
+    pub(super) returned_inodes: u64,
 }
 
 impl SuperData {

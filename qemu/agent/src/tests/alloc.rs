@@ -576,7 +576,7 @@ fn pieces(env: &Env) -> Result<()> {
         "{BLOCKS} blocks: {whole:?} in one place, {cut:?} in pieces"
     ));
     ensure!(
-        cut < whole * SLOWER + GRACE / 4 || env.driver() != Driver::Notblk,
+        cut < whole * SLOWER + GRACE / 2 || env.driver() != Driver::Notblk,
         "{BLOCKS} blocks took {cut:?} where each second block is free, {whole:?} in one place"
     );
     mounted.end()

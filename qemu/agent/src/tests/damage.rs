@@ -4,9 +4,12 @@
 use super::env::{fails, fails_somehow, Env};
 use super::{test, Test};
 use crate::fs::{self, tool, DISK, MNT};
-use anyhow::{ensure, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use std::fs::{self as file, File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The tests of this file.
 pub fn tests() -> Vec<Test> {
@@ -26,6 +29,9 @@ pub fn tests() -> Vec<Test> {
         test("damage/names-itself", names_itself).damages(),
         test("damage/shared-blocks", shared_blocks).damages(),
         test("damage/bitmaps", bitmaps).damages(),
+        test("damage/free-counts", free_counts)
+            .block(1024)
+            .damages(),
     ]
 }
 
@@ -436,5 +442,72 @@ fn bitmaps(env: &Env) -> Result<()> {
     let _ = file::write(env.path("new"), vec![1; 500_000]);
     rustix::fs::sync();
     env.complains(place, "an empty bitmap")?;
+    mounted.end()
+}
+
+/// Group descriptors that promise a block where the bitmap has none. Who looks for one gives up after a look at each, even if names
+/// go all the time meanwhile: what they free is no block.
+fn free_counts(env: &Env) -> Result<()> {
+    const GROUPS: u64 = 256;
+    const TIMES: u32 = 20;
+    const MOST: Duration = Duration::from_secs(20);
+    let format = "-q -F -t ext2 -O ^resize_inode -b 1024 -g 256 -N 4096 -m 0";
+    let mut args: Vec<_> = format.split(' ').collect();
+    args.extend([DISK, "64M"]);
+    tool("mke2fs", &args)?;
+    let mounted = env.mount("")?;
+    let filler = File::create(env.path("filler"))?;
+    let chunk = [1; 1 << 16];
+    let full = (0..)
+        .map(|n| filler.write_at(&chunk, n << 16))
+        .find(Result::is_err);
+    fails(full.context("endless")?, libc::ENOSPC, "fill")?;
+    drop(filler);
+    mounted.end()?;
+    for group in 0..GROUPS {
+        // The table begins in block 2, and has 32 bytes for each.
+        patch(2 * env.block() + 32 * group + 12, &1_u16.to_le_bytes())?;
+    }
+
+    let mounted = env.mount("errors=continue")?;
+    let place = env.guest.kmsg.settle()?;
+    let file = File::create(env.path("file"))?;
+    let refused = || {
+        let begun = Instant::now();
+        for _ in 0..TIMES {
+            let result = file.write_at(&[2; 1024], 0).and_then(|_| file.sync_all());
+            fails(result, libc::ENOSPC, "write")?;
+        }
+        Ok::<_, anyhow::Error>(begun.elapsed())
+    };
+    let alone = refused()?;
+    let stop = AtomicBool::new(false);
+    let name = env.path("name");
+    let (names, among) = thread::scope(|scope| {
+        let unlinker = scope.spawn(|| {
+            let begun = Instant::now();
+            let mut names = 0;
+            while begun.elapsed() < MOST && !stop.load(Relaxed) {
+                File::create(&name)?;
+                file::remove_file(&name)?;
+                names += 1;
+            }
+            Ok::<_, anyhow::Error>(names)
+        });
+        let among = refused();
+        stop.store(true, Relaxed);
+        let names = unlinker.join();
+        let names = names.map_err(|_| anyhow!("the unlinker panicked"))??;
+        Ok::<_, anyhow::Error>((names, among?))
+    })?;
+    drop(file);
+    env.note(format!(
+        "{TIMES} writes refused in {alone:?} alone, in {among:?} while {names} names came and went"
+    ));
+    env.complains(place, "blocks that no bitmap has")?;
+    ensure!(
+        among < alone * 4 + MOST / 10,
+        "{TIMES} writes were refused in {alone:?} alone, in {among:?} while names came and went"
+    );
     mounted.end()
 }
