@@ -120,6 +120,8 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
     if let (true, Lock::Exclusive(lock)) = (plan.extend, &plan.lock) {
         // Extending writes are always waited for, so all that will ever be written has been.
         if done.is_err() || request.len() > 0 {
+            // This zeroes through the page cache, and what others wrote before we had the lock may be in flight to the page.
+            drain(lock);
             buffered::trim_past_eof(lock);
         }
         off_the_orphan_list(inode);
@@ -268,8 +270,8 @@ pub(super) fn write_end(completion: &Completion<'_, Notblk>) {
     }
 }
 
-/// Waits until no direct I/O is in flight, with `i_rwsem` held exclusively so that none can begin. **The call that the
-/// seed's patch adds**; `drain=off` leaves it out. C: `inode_dio_wait` in `ext4_buffered_write_iter`.
+/// Waits until no direct I/O is in flight, with `i_rwsem` held exclusively so that none can begin: before anything is done
+/// through the page cache. **The call that the seed's patch adds**; `drain=off` leaves it out. C: `inode_dio_wait` in `ext4_buffered_write_iter`.
 pub(super) fn drain(lock: &Locked<Exclusive>) {
     let data = lock.sb().data();
     if !data.options.get().drain {
