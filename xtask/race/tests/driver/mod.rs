@@ -67,6 +67,7 @@ enum Act {
     Device,
     Complete,
     BlocksEarly,
+    Trim,
     LockExclusive,
     Drain,
     Wait,
@@ -367,6 +368,12 @@ impl<'a> Driver<'a> {
                     self.allocate(file, block);
                 }
             }
+            Act::Trim => {
+                let size = self.files[file].size;
+                self.zero(file, size..size.next_multiple_of(self.block()));
+                self.free(file, size.div_ceil(self.block())..u64::MAX);
+                self.unlock(id);
+            }
             Act::LockExclusive => self.files[file].exclusive = Some(id),
             Act::Drain | Act::Wait => {}
             Act::Copy => self.copy(id),
@@ -480,9 +487,13 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The acts of a fallback, in place of all that was planned.
+    /// The acts of a fallback, in place of all that was planned. Who has extended the file cleans up behind its end first, with
+    /// the lock.
     fn fall_back(&mut self, id: usize) {
-        self.unlock(id);
+        let extends = self.files[self.file_of(id)].exclusive == Some(id);
+        if !extends {
+            self.unlock(id);
+        }
         let mut acts = VecDeque::from([
             Act::Stop(Point::FallbackBegin),
             Act::LockExclusive,
@@ -497,6 +508,10 @@ impl<'a> Driver<'a> {
         ]);
         if self.faults.blocks_early {
             acts.push_front(Act::BlocksEarly);
+        }
+        if extends {
+            acts.push_front(Act::Trim);
+            acts.push_front(Act::Drain);
         }
         self.actors[id].acts = acts;
     }
@@ -596,11 +611,11 @@ impl<'a> Driver<'a> {
             self.drop_clean(file, range);
         }
         self.files[file].in_flight.retain(|&other| other != id);
-        self.unlock(id);
         if matches!(self.op(id), Op::Write(_)) && direct < io.len {
             self.fall_back(id);
             return;
         }
+        self.unlock(id);
         self.answer_with(id, Ok(direct));
     }
 
