@@ -10,6 +10,8 @@ use zerocopy::little_endian::{U32, U64};
 pub const CODE_UNKNOWN: u8 = 1;
 /// `s_*_error_errcode`: `EIO`.
 pub const CODE_EIO: u8 = 2;
+/// `s_*_error_errcode`: `ENOMEM`.
+pub const CODE_ENOMEM: u8 = 3;
 /// `s_*_error_errcode`: `EFSCORRUPTED`, which is `EUCLEAN`.
 pub const CODE_CORRUPTED: u8 = 5;
 

@@ -84,13 +84,14 @@ pub const SUPPORTED_INCOMPAT: u32 = INCOMPAT_FILETYPE;
 /// The read-only compatible features with which this driver writes.
 pub const SUPPORTED_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER
     | RO_COMPAT_LARGE_FILE
+    | RO_COMPAT_BTREE_DIR
     | RO_COMPAT_DIR_NLINK
     | RO_COMPAT_EXTRA_ISIZE
     | RO_COMPAT_QUOTA
     | RO_COMPAT_PROJECT;
 
 /// Those of them that ext2 and ext3 have.
-const EXT2_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE;
+const EXT2_RO_COMPAT: u32 = RO_COMPAT_SPARSE_SUPER | RO_COMPAT_LARGE_FILE | RO_COMPAT_BTREE_DIR;
 
 /// The features that forbid mounting this filesystem.
 pub fn unsupported_incompat(raw: &RawSuperBlock) -> Names {
@@ -123,6 +124,11 @@ pub fn journal_inode(raw: &RawSuperBlock) -> u32 {
     } else {
         0
     }
+}
+
+/// Whether numbers of inodes and the UUID must stay what they are: names are encrypted by them.
+pub fn has_stable_inodes(raw: &RawSuperBlock) -> bool {
+    raw.feature_compat.get() & COMPAT_STABLE_INODES != 0
 }
 
 /// A set of features, as an iterator over them from the lowest bit up.

@@ -4,13 +4,15 @@
 
 use super::corrupt::Corrupt;
 use super::features::{
-    INCOMPAT_FILETYPE, RO_COMPAT_EXTRA_ISIZE, RO_COMPAT_LARGE_FILE, RO_COMPAT_SPARSE_SUPER,
+    COMPAT_SPARSE_SUPER2, INCOMPAT_FILETYPE, RO_COMPAT_EXTRA_ISIZE, RO_COMPAT_LARGE_FILE,
+    RO_COMPAT_SPARSE_SUPER,
 };
 use super::group::RawGroupDesc;
 use super::indirect;
 use super::inode::{FIRST_INO, RAW_INODE_EXTRA_SIZE, RAW_INODE_SIZE, ROOT_INO};
 use super::num;
 use super::superblock::{RawSuperBlock, MAGIC, REV_ORIGINAL, SUPERBLOCK_OFFSET};
+use zerocopy::little_endian::U32;
 
 /// Defines the struct and a getter of the same name for each of its fields, so that nobody can
 /// build one that was not checked.
@@ -72,6 +74,8 @@ geometry! {
     has_filetype: bool,
     /// Whether only some groups hold a copy of the superblock.
     sparse_super: bool,
+    /// The only two groups beside the first that do, or 0 for none, with the feature `sparse_super2`.
+    backup_groups: Option<[u32; 2]>,
     /// Whether a file of 2 GiB or more was ever made.
     large_file: bool,
     /// `i_extra_isize` that inodes shall have; zero where they have 128 bytes.
@@ -188,6 +192,8 @@ impl Geometry {
             ptrs_bits: block_bits.saturating_sub(2),
             has_filetype: raw.feature_incompat.get() & INCOMPAT_FILETYPE != 0,
             sparse_super: ro_compat & RO_COMPAT_SPARSE_SUPER != 0,
+            backup_groups: (raw.feature_compat.get() & COMPAT_SPARSE_SUPER2 != 0)
+                .then(|| raw.backup_bgs.map(U32::get)),
             large_file: ro_compat & RO_COMPAT_LARGE_FILE != 0,
             extra_isize_wanted: extra_isize(raw, inode_size)?,
         })
@@ -299,7 +305,32 @@ impl Geometry {
 
     /// Whether `group` begins with a copy of the superblock and of the group descriptors.
     pub fn group_has_super(&self, group: u32) -> bool {
-        !self.sparse_super || group <= 1 || [3, 5, 7].iter().any(|&base| is_power(group, base))
+        match self.backup_groups {
+            Some(groups) => group == 0 || groups.contains(&group),
+            None => {
+                !self.sparse_super
+                    || group <= 1
+                    || [3, 5, 7].iter().any(|&base| is_power(group, base))
+            }
+        }
+    }
+
+    /// How many groups do.
+    fn supers(&self) -> u32 {
+        match self.backup_groups {
+            Some([one, other]) => {
+                let there = |group: u32| u32::from(group != 0 && group < self.group_count);
+                1_u32
+                    .saturating_add(there(one))
+                    .saturating_add(if other == one { 0 } else { there(other) })
+            }
+            None if self.sparse_super => [3, 5, 7]
+                .iter()
+                .fold(self.group_count.min(2), |sum, &base| {
+                    sum.saturating_add(count_powers(self.group_count, base))
+                }),
+            None => self.group_count,
+        }
     }
 
     /// Blocks that the copies of the superblock and of the group descriptors take at the beginning of `group`, with those
@@ -316,15 +347,7 @@ impl Geometry {
     /// Blocks that can never hold files: superblocks, descriptors and
     /// those reserved for more of them, bitmaps, inode tables.
     pub fn overhead_blocks(&self) -> u32 {
-        let supers = if self.sparse_super {
-            [3, 5, 7]
-                .iter()
-                .fold(self.group_count.min(2), |sum, &base| {
-                    sum.saturating_add(count_powers(self.group_count, base))
-                })
-        } else {
-            self.group_count
-        };
+        let supers = self.supers();
         // Group 0 has one.
         let per_super = self.base_meta_blocks(0);
         let per_group = self.inode_table_blocks.saturating_add(2);

@@ -46,6 +46,8 @@ pub const DEFM_XATTR_USER: u32 = 0x4;
 pub const DEFM_ACL: u32 = 0x8;
 /// `s_default_mount_opts`: 16-bit user and group ids.
 pub const DEFM_UID16: u32 = 0x10;
+/// `s_default_mount_opts`: blocks are discarded as they become free.
+pub const DEFM_DISCARD: u32 = 0x400;
 
 /// The superblock: fields are named as in C, without `s_`.
 ///

@@ -333,15 +333,16 @@ fn change_free(desc: &mut group::Access<'_, '_>, space: &mut Space, by: i64) {
 ///
 /// # Errors
 ///
-/// What is wrong with the run (outside the filesystem, metadata, free already) is reported here, and what is left of it is
-/// left alone. Callers that take something down go on, or stop walking a tree that cannot be trusted.
+/// What is wrong with the run (outside the filesystem, metadata, free already: `EUCLEAN`) is reported here, and what else keeps
+/// it from being freed (`EIO`); what is left of it is left alone. Callers that take something down go on, or stop walking a tree
+/// that cannot be trusted.
 pub(super) fn free(transaction: &Transaction<'_>, run: Run) -> Result {
-    try_free(transaction, run).inspect_err(|e| {
-        pr_err!(
-            "({}): blocks {}+{} not freed: {e:?}\n",
-            transaction.sb().id(),
-            run.start,
-            run.count
+    try_free(transaction, run).inspect_err(|&e| {
+        error::report_failed(
+            transaction.sb(),
+            e,
+            At::Freeing(run.start),
+            fmt!("blocks {}+{} not freed: {e:?}", run.start, run.count),
         );
     })
 }

@@ -3,7 +3,9 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{direct, last_mounted, orphan, record, truncate, Inode, Locked, Notblk, Transaction};
+use super::{
+    direct, inode, last_mounted, orphan, record, truncate, Inode, Locked, Notblk, Transaction,
+};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
@@ -199,7 +201,10 @@ fn set_size(inode: &Locked<Exclusive>, size: u64, owner: Owner) -> Result {
                 orphan::add_or_tell(&transaction, file);
             }
             truncate::free_from(&transaction, file, size);
-            if file.nlink() != 0 {
+            // Its buffer has the new size and the old pointers since it went on the list, and the next fsync of a neighbour there
+            // would write that.
+            let shortened = inode::write(file);
+            if file.nlink() != 0 && shortened.is_ok() {
                 // Left on the list it is shortened once more, by the next mount.
                 let _ = orphan::remove(&transaction, file);
             }

@@ -331,6 +331,10 @@ pub(super) fn is_empty(dir: &Inode) -> Result<bool> {
     let sb = dir.sb();
     let layout = layout(sb);
     let own = u32::try_from(dir.ino()).map_err(|_| EUCLEAN)?;
+    if dir.size() == 0 {
+        error::report_inode(sb, dir.ino(), fmt!("directory {own}: of no blocks"));
+        return Ok(false);
+    }
     for lblk in 0..block_count(dir) {
         let buffer = read_block(dir, lblk)?;
         if !dir::is_empty_block(&buffer, &layout, own, lblk == 0)

@@ -17,29 +17,46 @@ use kernel::{fmt, prelude::*};
 #[cold]
 #[track_caller]
 pub(super) fn report(sb: &SuperBlock, what: fmt::Arguments<'_>) -> Error {
-    report_from(sb, (0, 0), Location::caller(), what)
+    report_from(sb, EUCLEAN, (0, 0), Location::caller(), what)
+}
+
+/// Reports that something could not be done which nobody is told of otherwise: a disk did not give what was needed to free
+/// something, say. Damage has been reported where it was found. C: `ext4_std_error`.
+#[cold]
+#[track_caller]
+pub(super) fn report_failed(sb: &SuperBlock, error: Error, at: At, what: fmt::Arguments<'_>) {
+    if error != EUCLEAN {
+        report_from(sb, error, at.subject(), Location::caller(), what);
+    }
 }
 
 /// As [`report`], of an inode.
 #[cold]
 #[track_caller]
 pub(super) fn report_inode(sb: &SuperBlock, ino: u64, what: fmt::Arguments<'_>) -> Error {
-    report_from(sb, At::Inode(ino).subject(), Location::caller(), what)
+    report_from(
+        sb,
+        EUCLEAN,
+        At::Inode(ino).subject(),
+        Location::caller(),
+        what,
+    )
 }
 
 /// One report: of (inode, block), from a place in the source. Silent where writing has ended, as ext4.
 fn report_from(
     sb: &SuperBlock,
+    error: Error,
     (ino, block): (u32, u64),
     place: &Location<'_>,
     what: fmt::Arguments<'_>,
 ) -> Error {
     if record::emergency_state(sb).is_ok() {
         pr_err!("({}): error: {}\n", sb.id(), what);
-        sb.report_metadata_error(u64::from(ino), EUCLEAN);
-        record::handle(sb, ino, block, place);
+        sb.report_metadata_error(u64::from(ino), error);
+        record::handle(sb, error, (ino, block), place);
     }
-    EUCLEAN
+    error
 }
 
 /// Where in the filesystem something is.
@@ -119,6 +136,7 @@ impl<T> OrReport<T> for Result<T, Corrupt> {
             Ok(value) => Ok(value),
             Err(corrupt) => Err(report_from(
                 sb,
+                EUCLEAN,
                 at.subject(),
                 Location::caller(),
                 fmt!("{at}: {corrupt}"),

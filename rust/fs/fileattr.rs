@@ -28,6 +28,10 @@ impl fileattr::Operations for Notblk {
         if disk::mask_flags(inode.mode(), flags) != flags {
             return Err(EOPNOTSUPP);
         }
+        if inode.is_quota_file() {
+            // The library has made it immutable: what it changes must not lie in the page cache too.
+            return Err(EPERM);
+        }
         let old = inode.data().disk.lock().flags;
         check(old, flags)?;
         if old & flags & disk::FL_IMMUTABLE != 0

@@ -24,17 +24,26 @@ const ROOT_INO: u64 = 2;
 ///
 /// # Errors
 ///
-/// `ENOSPC`, `EDQUOT`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
+/// `EPERM` in a directory that has been removed; `ENOSPC`, `EDQUOT`, `ENOMEM`, `EIO`, `EUCLEAN`; nothing is left behind.
 pub(super) fn new_inode<'a>(
     transaction: &Transaction<'_>,
     dir: &'a Inode,
     creation: &Creation<'_>,
 ) -> Result<New<'a, Notblk>> {
     let sb = dir.sb();
+    if dir.nlink() == 0 {
+        // It has been removed, and is open still: VFS looks only where there is a name to be.
+        return Err(EPERM);
+    }
     record::emergency_state(sb)?;
     let is_dir = creation.mode() & 0o170000 == 0o040000;
     dir.quota_initialize()?;
     let ino = allocate(transaction, dir, is_dir)?;
+    if let Err(e) = inode::buffer(sb, ino) {
+        // Who makes a file hears of it now; later it would be nobody.
+        free(sb, ino, is_dir);
+        return Err(e);
+    }
     let mut new = match sb.new_inode(ino) {
         Ok(new) => new,
         Err(e) => {
@@ -210,7 +219,7 @@ fn group_for_file(sb: &SuperBlock, dir: &Inode) -> Result<u32> {
 /// Gives a number back. C: `ext2_free_inode`.
 pub(super) fn free(sb: &SuperBlock, ino: u64, was_dir: bool) {
     if let Err(e) = try_free(sb, ino, was_dir) {
-        pr_err!("({}): inode {ino} not freed: {e:?}\n", sb.id());
+        error::report_failed(sb, e, At::Inode(ino), fmt!("inode {ino} not freed: {e:?}"));
     }
 }
 

@@ -44,8 +44,9 @@ pub(crate) struct InodeData {
     /// Protects what the disk has and VFS does not.
     #[pin]
     pub(super) disk: SpinLock<DiskFields>,
-    /// It got a name since the last `fsync`, which will write the name too.
-    pub(super) new_entry: Atomic<bool>,
+    /// How many names it got (modulo 2^32), and how many of these an `fsync` has seen to the disk.
+    pub(super) names: Atomic<u32>,
+    pub(super) names_on_disk: Atomic<u32>,
 }
 
 /// Fields of the inode on disk that have no place in `struct inode`.
@@ -73,7 +74,8 @@ impl InodeData {
             map <- new_mutex!(BlockMap::default(), "notblk::map"),
             xattr <- new_mutex!(xattr::Attributes::default(), "notblk::xattr"),
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
-            new_entry: Atomic::new(false),
+            names: Atomic::new(0),
+            names_on_disk: Atomic::new(0),
         }? Error)
     }
 }
@@ -150,7 +152,7 @@ enum Links {
 /// Reads an inode from disk.
 fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> {
     let ino = new.ino();
-    let (raw, extra, in_body) = {
+    let (raw, extra, in_body, is_on_disk) = {
         let sb = new.sb();
         let (buffer, off) = buffer(sb, ino)?;
         let at = At::Inode(ino);
@@ -158,8 +160,12 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
         check(sb, ino, &raw, links)?;
         let in_body = xattr::check_body(sb, &buffer, off)?.or_report(sb, at)?;
-        (raw, extra, in_body)
+        let is_on_disk = !buffer.is_on_its_way() && !xattr::is_block_on_its_way(sb, &raw);
+        (raw, extra, in_body, is_on_disk)
     };
+    if !is_on_disk {
+        new.read_ahead_of_disk();
+    }
     let time = |sec, extra: Option<U32>| {
         let t = time::decode(sec, extra);
         (t.sec, t.nsec)
@@ -250,7 +256,7 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
             .or_report(sb, At::Attributes(ino, acl))?;
     }
     zones::check_inode(sb, ino, raw)?;
-    if i64::try_from(raw.size()).is_err() {
+    if raw.size() > sb.data().geo.max_file_size() {
         return Err(error::report_inode(
             sb,
             ino,
@@ -276,13 +282,28 @@ fn set_kind(new: &mut New<'_, Notblk>, raw: &RawInode) -> Result {
     match raw.file_type() {
         disk::S_IFREG => new.set_kind(&Kind::Regular),
         disk::S_IFDIR => new.set_kind(&Kind::Directory),
+        disk::S_IFLNK if raw.flags.get() & (disk::FL_IMMUTABLE | disk::FL_APPEND) != 0 => {
+            Err(error::report_inode(
+                new.sb(),
+                new.ino(),
+                fmt!(
+                    "inode {}: a symlink with a flag that none can have",
+                    new.ino()
+                ),
+            ))
+        }
         disk::S_IFLNK if symlink::is_fast(new.sb(), raw) => {
             let mut text = [0; size_of::<[U32; disk::N_BLOCKS]>()];
             text.copy_from_slice(zerocopy::IntoBytes::as_bytes(&raw.block));
             let len = usize::try_from(raw.size()).unwrap_or(usize::MAX);
             match text.get(..len) {
                 // A target with a zero byte in it would read back shorter than its size.
-                Some(target) if len < text.len() && !target.contains(&0) => {
+                // None at all has only one that is being deleted.
+                Some(target)
+                    if len < text.len()
+                        && (len > 0 || raw.links_count.get() == 0)
+                        && !target.contains(&0) =>
+                {
                     new.set_kind(&Kind::FastSymlink(target))
                 }
                 _ => Err(error::report_inode(
@@ -342,6 +363,9 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
     let transaction = Transaction::start(sb);
     let at = At::Inode(ino);
     let (table, off) = buffer(sb, ino)?;
+    if inode.is_regular() && inode.size() > 0x7fff_ffff {
+        super::super_block::set_large_file(sb)?;
+    }
     xattr::try_expand(&transaction, inode);
     // The map's lock also keeps two writers of the same inode apart.
     let map = inode.data().map.lock();
@@ -375,11 +399,7 @@ pub(super) fn write(inode: &Inode) -> Result<Buffer<'_>> {
     .or_report(sb, at)?;
     raw.put(&mut access, off).or_report(sb, at)?;
     drop(map);
-    let written = access.dirty();
-    if inode.is_regular() && inode.size() > 0x7fff_ffff {
-        super::super_block::set_large_file(sb)?;
-    }
-    Ok(written)
+    Ok(access.dirty())
 }
 
 /// Sets `i_dtime`: of an inode of the orphan list the next on it, under `SuperData::orphans`; of a deleted one, the time.
@@ -445,18 +465,18 @@ fn put_deletion_time(transaction: &Transaction<'_>, inode: &Inode) -> Result {
 
 /// A name was made for the inode.
 pub(super) fn set_new_entry(inode: &Inode) {
-    inode.data().new_entry.store(true, Relaxed);
+    inode.data().names.fetch_add(1, Relaxed);
 }
 
-/// Whether that was so since the last call.
-pub(super) fn take_new_entry(inode: &Inode) -> bool {
-    let new_entry = &inode.data().new_entry;
-    if !new_entry.load(Relaxed) {
-        return false;
-    }
-    // Before what is new is written: a name that is made meanwhile is for the next.
-    new_entry.store(false, Relaxed);
-    true
+/// How many it got, where not all of them are known to be on the disk.
+pub(super) fn new_name(inode: &Inode) -> Option<u32> {
+    let names = inode.data().names.load(Relaxed);
+    (names != inode.data().names_on_disk.load(Relaxed)).then_some(names)
+}
+
+/// So many are. Of two who say so at the same time the later may know less: then some are written once more.
+pub(super) fn has_name_on_disk(inode: &Inode, names: u32) {
+    inode.data().names_on_disk.store(names, Relaxed);
 }
 
 /// Whether `i_block` is a block map: of a regular file, a directory, a symlink.
@@ -540,10 +560,19 @@ fn write_extra(
 }
 
 /// An inode without links and users: frees its blocks and records when. The pages are gone already. Answers whether its number
-/// may be freed: not while the orphan list leads through it.
+/// may be freed: not while the orphan list leads through it, and not where the inode table cannot be read, for then what stands
+/// there leads to its blocks still, which stay its own.
 pub(super) fn delete(inode: &Inode) -> bool {
     let sb = inode.sb();
     let transaction = Transaction::start(sb);
+    // In memory until the end, so that nothing below fails for want of it.
+    let _table = match buffer(sb, inode.ino()) {
+        Ok(table) => table,
+        Err(e) => {
+            not_deleted(inode, e);
+            return false;
+        }
+    };
     if is_mapped(inode) && inode.sectors() != 0 {
         // A fast symlink with an attribute block has text where others have pointers.
         let acl = if inode.data().disk.lock().file_acl != 0 {
@@ -566,11 +595,19 @@ pub(super) fn delete(inode: &Inode) -> bool {
         }
     });
     if let Err(e) = written {
-        pr_err!(
-            "({}): inode {}: deletion not recorded: {e:?}\n",
-            sb.id(),
-            inode.ino()
-        );
+        not_deleted(inode, e);
+        return false;
     }
     off_list
+}
+
+/// What is left is e2fsck's.
+fn not_deleted(inode: &Inode, e: Error) {
+    let ino = inode.ino();
+    error::report_failed(
+        inode.sb(),
+        e,
+        At::Inode(ino),
+        fmt!("inode {ino}: deletion not recorded: {e:?}"),
+    );
 }

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     format::{
         block::{Block, BlockMut},
-        superblock::{RawSuperBlock, MAGIC},
+        features,
+        superblock::{RawSuperBlock, MAGIC, SUPERBLOCK_OFFSET},
     },
     vfs::{
         errno::EOPNOTSUPP,
@@ -62,6 +63,9 @@ impl ioctl::Operations for Notblk {
             Command::SetUuid(head, from) => {
                 if !is_admin() {
                     return Err(EPERM);
+                }
+                if features::has_stable_inodes(&super_block::read(sb)?) {
+                    return Err(EOPNOTSUPP);
                 }
                 if head.read()? != [UUID_SIZE, 0] {
                     return Err(EINVAL);
@@ -127,14 +131,17 @@ fn update_all_supers(sb: &SuperBlock, change: impl Fn(&mut RawSuperBlock)) -> Re
     update_super(sb, &change)?.sync_through()?;
     let geo = &sb.data().geo;
     let transaction = Transaction::start(sb);
-    for group in (1..geo.group_count()).filter(|&group| geo.group_has_super(group)) {
-        let block = geo.group_first_block(group);
-        if block == sb.data().place.0 {
-            // The one that it is mounted by (`sb=`), which is done.
+    for group in (0..geo.group_count()).filter(|&group| geo.group_has_super(group)) {
+        let (block, off) = match group {
+            0 => super_block::place_of(SUPERBLOCK_OFFSET, geo.block_size()),
+            _ => (geo.group_first_block(group), 0),
+        };
+        if (block, off) == sb.data().place {
+            // The one that it is mounted by (the first, or that of `sb=`), which is done.
             continue;
         }
         let buffer = sb.bread(block)?;
-        let mut raw: RawSuperBlock = buffer.get(0).or_report(sb, At::Group(group))?;
+        let mut raw: RawSuperBlock = buffer.get(off).or_report(sb, At::Group(group))?;
         if raw.magic.get() != MAGIC {
             pr_warn!(
                 "({}): group {group} has no copy of the superblock\n",
@@ -144,7 +151,7 @@ fn update_all_supers(sb: &SuperBlock, change: impl Fn(&mut RawSuperBlock)) -> Re
         }
         change(&mut raw);
         let mut access = transaction.write(buffer);
-        access.put(0, &raw).or_report(sb, At::Group(group))?;
+        access.put(off, &raw).or_report(sb, At::Group(group))?;
         access.dirty();
     }
     Ok(())

@@ -345,7 +345,7 @@ pub(super) fn read_indirect(inode: &Inode, ptr: u32, reads: Reads) -> Result<Buf
     let sb = inode.sb();
     match reads {
         Reads::Allowed => sb.bread(ptr),
-        Reads::Cached => sb.bread_cached(ptr).ok_or(EAGAIN),
+        Reads::Cached => sb.bread_nowait(ptr).ok_or(EAGAIN),
     }
 }
 

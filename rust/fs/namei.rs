@@ -106,7 +106,10 @@ impl vfs::dir::Operations for Notblk {
         new.set_nlink(2);
         inode::set_new_entry(&new);
         new.mark_dirty();
-        sync_made(dir);
+        // Its own block, and then the name.
+        if sync_made(&new) {
+            sync_made(dir);
+        }
         Ok(new)
     }
 
@@ -131,12 +134,16 @@ impl vfs::dir::Operations for Notblk {
         inode.inc_link()?;
         dir::add(&transaction, dir, name, inode.ino(), file_type)
             .inspect_err(|_| inode.dec_link())?;
-        if inode.nlink() == 1 {
-            // Made by O_TMPFILE: its first name. Left on the list it is shortened to the size that it has, by the next mount.
-            let _ = orphan::remove(&transaction, inode);
-        }
         inode::set_new_entry(inode);
         inode.touch_ctime();
+        if inode.nlink() == 1 {
+            // Made by O_TMPFILE: its first name. In its buffer it has a link before it is off the list, for the next fsync of a
+            // neighbour there writes both. Left on the list it is shortened to the size that it has, by the next mount.
+            let counted = inode::write(inode);
+            if counted.is_ok() {
+                let _ = orphan::remove(&transaction, inode);
+            }
+        }
         sync_made(dir);
         Ok(())
     }
@@ -242,15 +249,17 @@ pub(super) fn check_place<'a>(place: Option<Place<'a>>, inode: &Inode) -> Result
 }
 
 /// As [`sync_dir`], for a name that has just been made or taken away: that is so whether the disk takes it or not, so the call
-/// succeeds; the next `fsync` of the directory tells of the error.
-pub(super) fn sync_made(dir: &Inode) {
-    if let Err(e) = sync_dir(dir) {
+/// succeeds; the next `fsync` of the directory tells of the error. False where the disk does not have it.
+pub(super) fn sync_made(dir: &Inode) -> bool {
+    let synced = sync_dir(dir);
+    if let Err(e) = synced {
         pr_err!(
             "({}): directory {}: not synced: {e:?}\n",
             dir.sb().id(),
             dir.ino()
         );
     }
+    synced.is_ok()
 }
 
 /// With `-o sync`, `dirsync`, or the directory's own flag: names are on disk before the call returns.

@@ -25,8 +25,8 @@ pub(crate) struct Options {
     pub(super) fallback_delay_ms: u32,
     /// What to do about damage; `None`: as the superblock says.
     pub(super) errors: Option<Errors>,
-    /// Tell the device of blocks as they become free.
-    pub(super) discard: bool,
+    /// Tell the device of blocks as they become free; `None`: as the superblock says.
+    pub(super) discard: Option<bool>,
     /// Reserved blocks, groups, `statfs`. A mounted filesystem has them in [`super::limits::Live`].
     pub(super) limits: Limits,
     /// Names of quota files. A mounted filesystem has them in `SuperData::named_quotas`.
@@ -45,12 +45,12 @@ pub(super) enum Errors {
 }
 
 impl Errors {
-    /// From `s_errors` of the superblock; what is not known there means to continue.
+    /// From `s_errors` of the superblock; what is not known there means [`Self::RemountRo`], as ext4 has it.
     pub(super) fn from_disk(value: u16) -> Self {
         match value {
-            superblock::ERRORS_RO => Self::RemountRo,
+            superblock::ERRORS_CONTINUE => Self::Continue,
             superblock::ERRORS_PANIC => Self::Panic,
-            _ => Self::Continue,
+            _ => Self::RemountRo,
         }
     }
 
@@ -80,7 +80,7 @@ impl Default for Options {
             drain: true,
             fallback_delay_ms: 0,
             errors: None,
-            discard: false,
+            discard: None,
             limits: Limits::default(),
             named_quotas: jquota::Named::default(),
         }
@@ -118,8 +118,8 @@ impl Options {
             (b"acl" | b"user_xattr", Value::Text(_)) => {
                 return Err(log.invalid(c"acl and user_xattr take no value"));
             }
-            (b"discard", Value::Flag) => self.discard = true,
-            (b"nodiscard", Value::Flag) => self.discard = false,
+            (b"discard", Value::Flag) => self.discard = Some(true),
+            (b"nodiscard", Value::Flag) => self.discard = Some(false),
             (key, value) => return ext4_options::accept(key, &value, log),
         }
         Ok(true)
@@ -141,7 +141,7 @@ impl Live {
             drain: Atomic::new(options.drain),
             fallback_delay_ms: Atomic::new(options.fallback_delay_ms),
             errors: Atomic::new(options.errors.map_or(0, |errors| errors as u32)),
-            discard: Atomic::new(options.discard),
+            discard: Atomic::new(options.discard == Some(true)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Live {
             .store(options.fallback_delay_ms, Relaxed);
         self.errors
             .store(options.errors.map_or(0, |errors| errors as u32), Relaxed);
-        self.discard.store(options.discard, Relaxed);
+        self.discard.store(options.discard == Some(true), Relaxed);
     }
 
     pub(super) fn get(&self) -> Options {
@@ -159,7 +159,7 @@ impl Live {
             drain: self.drain.load(Relaxed),
             fallback_delay_ms: self.fallback_delay_ms.load(Relaxed),
             errors: Errors::from_live(self.errors.load(Relaxed)),
-            discard: self.discards(),
+            discard: Some(self.discards()),
             limits: Limits::default(),
             named_quotas: jquota::Named::default(),
         }

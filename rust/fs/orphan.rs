@@ -7,6 +7,11 @@
 //! files that are being shortened (whose blocks behind `i_size` go). `s_last_orphan` names the first, `i_dtime` of each the
 //! next. Nothing else writes `i_dtime` of an inode that is on the list: see [`RawInode::put`].
 //!
+//! e2fsck (1.47.2, `release_inode_blocks`) takes its block of attributes away from whatever it finds on the list, a file that is
+//! only to be shortened too. So a file with a name and such a block is not put there: after a crash e2fsck finds blocks behind its
+//! end, as it does with `ext4.ko` without a journal. And what the disk's list names still, though memory's does not, is written
+//! before such a file counts as synced ([`before_sync`]).
+//!
 //! `SuperData::orphans` protects all of it. Who adds or removes an inode holds its `i_rwsem`, or is the only one to know it.
 
 use super::{
@@ -34,6 +39,10 @@ pub(crate) struct Orphans {
     first: u32,
     /// By inode number.
     all: RBTree<u32, Neighbours>,
+    /// How many inodes were taken off it, the unknown ones before the mount counting as one.
+    taken: u64,
+    /// Of how many of these the disk knows.
+    taken_on_disk: u64,
 }
 
 /// The inodes before and after one, or 0.
@@ -49,6 +58,8 @@ impl Orphans {
         Self {
             first: 0,
             all: RBTree::new(),
+            taken: 1,
+            taken_on_disk: 0,
         }
     }
 
@@ -61,6 +72,13 @@ impl Orphans {
         self.first = ino;
     }
 
+    /// Takes all out.
+    fn forget(&mut self) {
+        self.first = 0;
+        self.all = RBTree::new();
+        self.taken = self.taken.saturating_add(1);
+    }
+
     /// Takes `ino` out, and answers what its neighbours were.
     fn take(&mut self, ino: u32) -> Option<Neighbours> {
         let was = self.all.remove(&ino)?;
@@ -71,12 +89,13 @@ impl Orphans {
         if let Some(after) = self.all.get_mut(&was.next) {
             after.previous = was.previous;
         }
+        self.taken = self.taken.saturating_add(1);
         Some(was)
     }
 }
 
-/// Puts an inode on the list, unless it is there already, and writes it with the link count and the size that it has now: by
-/// these it will be judged. C: `ext4_orphan_add`.
+/// Puts an inode on the list, unless it is there already, or has a name and a block of attributes, and writes it with the link
+/// count and the size that it has now: by these it will be judged. C: `ext4_orphan_add`.
 ///
 /// # Errors
 ///
@@ -84,7 +103,11 @@ impl Orphans {
 pub(super) fn add(transaction: &Transaction<'_>, inode: &Inode) -> Result {
     let sb = inode.sb();
     let ino = u32::try_from(inode.ino()).map_err(|_| EUCLEAN)?;
+    // This may bring it such a block.
     inode::write(inode)?;
+    if inode.nlink() != 0 && has_attribute_block(inode) {
+        return Ok(());
+    }
     let reserved = RBTreeNodeReservation::new(GFP_KERNEL)?;
     let mut orphans = sb.data().orphans.lock();
     if orphans.all.get(&ino).is_some() {
@@ -110,6 +133,35 @@ pub(super) fn add_or_tell(transaction: &Transaction<'_>, inode: &Inode) {
             inode.ino()
         );
     }
+}
+
+fn has_attribute_block(inode: &Inode) -> bool {
+    inode.data().disk.lock().file_acl != 0
+}
+
+/// Sees to it that no list on the disk costs the inode its block of attributes, should the machine stop when it has been synced:
+/// the number may have been on the list until lately, for this file or for one before it.
+///
+/// # Errors
+///
+/// `EIO` where some write to the device fails.
+pub(super) fn before_sync(inode: &Inode) -> Result {
+    if !has_attribute_block(inode) {
+        return Ok(());
+    }
+    let sb = inode.sb();
+    let taken = {
+        let orphans = sb.data().orphans.lock();
+        if orphans.taken_on_disk >= orphans.taken {
+            return Ok(());
+        }
+        orphans.taken
+    };
+    // The superblock and whatever inodes lead to what was taken off: with all else, for that is simple, and seldom.
+    sb.sync_device()?;
+    let mut orphans = sb.data().orphans.lock();
+    orphans.taken_on_disk = orphans.taken_on_disk.max(taken);
+    Ok(())
 }
 
 /// Whether nothing has been put on the list since the mount and is there still. What a read-only mount leaves on the disk does
@@ -157,7 +209,7 @@ pub(super) fn cleanup(sb: &SuperBlock) {
         pr_err!("({}): orphan list dropped: {e:?}\n", sb.id());
         // In memory too, or the next inode on it would lead to what was dropped.
         let mut orphans = sb.data().orphans.lock();
-        *orphans = Orphans::new();
+        orphans.forget();
         if let Err(e) = super_block::set_last_orphan(sb, 0) {
             pr_err!("({}): superblock not written: {e:?}\n", sb.id());
         }
@@ -209,6 +261,8 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
             }
             let lock = orphan.lock();
             let cut = buffered::cut(&lock);
+            // Without the blocks it is on the disk before it is off the list.
+            inode::write(&orphan)?;
             remove(&Transaction::start(sb), &orphan)?;
             cut?;
             truncated = truncated.saturating_add(1);

@@ -10,10 +10,12 @@
 use super::{options::Errors, super_block, Notblk, SuperBlock};
 use crate::{
     format::{
-        error_record::{ErrorRecord, Unrecorded, CODE_CORRUPTED},
+        error_record::{
+            ErrorRecord, Unrecorded, CODE_CORRUPTED, CODE_EIO, CODE_ENOMEM, CODE_UNKNOWN,
+        },
         superblock::RawSuperBlock,
     },
-    vfs::shutdown::Operations as _,
+    vfs::{errno::EUCLEAN, shutdown::Operations as _},
 };
 use core::panic::Location;
 use kernel::{
@@ -75,9 +77,24 @@ pub(super) fn emergency_state(sb: &SuperBlock) -> Result {
     Ok(())
 }
 
+/// An errno as the superblock has it.
+fn code_of(error: Error) -> u8 {
+    match error {
+        e if e == EUCLEAN => CODE_CORRUPTED,
+        e if e == EIO => CODE_EIO,
+        e if e == ENOMEM => CODE_ENOMEM,
+        _ => CODE_UNKNOWN,
+    }
+}
+
 /// Records an error about an inode and a block (0: none), found at a place of this driver, and does what `errors=` says.
 /// C: `ext4_handle_error`.
-pub(super) fn handle(sb: &SuperBlock, ino: u32, block: u64, place: &Location<'_>) {
+pub(super) fn handle(
+    sb: &SuperBlock,
+    error: Error,
+    (ino, block): (u32, u64),
+    place: &Location<'_>,
+) {
     let record = &sb.data().record;
     record.seen.store(true, Relaxed);
     // Also of a filesystem that is mounted read-only: as ext4.
@@ -89,7 +106,7 @@ pub(super) fn handle(sb: &SuperBlock, ino: u32, block: u64, place: &Location<'_>
             block,
             func: ErrorRecord::func(file.as_bytes()),
             line: place.line(),
-            code: CODE_CORRUPTED,
+            code: code_of(error),
         });
         if let Err(e) = super_block::write_errors(sb) {
             pr_err!(

@@ -107,8 +107,10 @@ pub(super) fn rename(
             links::inc(to.dir)?;
         }
     }
-    sync_made(from.dir);
-    sync_made(to.dir);
+    // The new name first, and the old one stays where the disk does not take the new.
+    if sync_made(to.dir) && (!inode.is_dir() || sync_made(inode)) {
+        sync_made(from.dir);
+    }
     Ok(())
 }
 
@@ -185,8 +187,8 @@ pub(super) fn exchange(
         links::dec(loses);
         links::inc(gains)?;
     }
-    sync_made(from.dir);
     sync_made(to.dir);
+    sync_made(from.dir);
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 use super::{
     balloc::Run,
     counters::Counters,
-    error::{At, OrReport},
+    error::{self, At, OrReport},
     freeze, group, inode, jquota, limits,
     options::{Errors, Live, Options},
     orphan::{self, Orphans},
@@ -92,6 +92,8 @@ pub(crate) struct SuperData {
     clean_state: Atomic<u32>,
     /// What the superblock wants done about damage.
     disk_errors: Errors,
+    /// Whether it wants blocks discarded as they become free.
+    discards_by_default: bool,
     /// Errors seen since mount.
     #[pin]
     pub(super) record: Record,
@@ -239,19 +241,19 @@ impl super_block::Operations for Notblk {
         );
         sb.set_uuid(raw.uuid);
         sb.set_sysfs_name();
-        let block_size = u64::from(geo.block_size());
-        // CAST: 32 bits count KiB, and blocks are not smaller; and a byte in a block.
-        let place = ((at / block_size) as u32, (at % block_size) as usize);
+        let place = place_of(at, geo.block_size());
         // By a copy of the superblock means by the copies of the group descriptors behind it.
         let geo = geo.with_super_at(place.0);
         let (space, zones) = group::read_all(sb, &geo)?;
         let sharing = xattr::Sharing::new()?;
-        if options.discard && sb.discard_granularity().is_none() {
+        let discards_by_default = raw.default_mount_opts.get() & superblock::DEFM_DISCARD != 0;
+        let discard = *options.discard.get_or_insert(discards_by_default);
+        if discard && sb.discard_granularity().is_none() {
             pr_warn!(
                 "({}): mounted with discard, which the device cannot\n",
                 sb.id()
             );
-            options.discard = false;
+            options.discard = Some(false);
         }
 
         let state = raw.state.get();
@@ -274,6 +276,7 @@ impl super_block::Operations for Notblk {
                 gate <- dir.read_write_file(c"hold", Gate::new(sb.id(), sb.dev())),
                 clean_state: Atomic::new(u32::from(state)),
                 disk_errors: Errors::from_disk(raw.errors.get()),
+                discards_by_default,
                 record <- Record::new(),
                 change <- new_mutex!((), "notblk::superblock"),
                 failed <- new_mutex!(0, "notblk::failed"),
@@ -299,12 +302,12 @@ impl super_block::Operations for Notblk {
                 sb.id()
             );
         })?;
-        if !root.is_dir() || root.size() == 0 {
+        if !root.is_dir() || root.size() == 0 || root.sectors() == 0 {
             pr_err!(
                 "({}): cannot mount: the root inode is no directory\n",
                 sb.id()
             );
-            return Err(EINVAL);
+            return Err(EUCLEAN);
         }
         Ok(root)
     }
@@ -374,8 +377,9 @@ impl super_block::Operations for Notblk {
         let data = sb.data();
         let mut options = options.clone();
         keep_named_quotas(data.quota_files.is_some(), &mut options);
-        if options.discard && (sb.discard_granularity().is_none() || shutdown::is_down(sb)) {
-            options.discard = false;
+        let cannot = || sb.discard_granularity().is_none() || shutdown::is_down(sb);
+        if options.discard == Some(true) && cannot() {
+            options.discard = Some(false);
         }
         data.options.set(&options);
         data.limits.set(&options.limits);
@@ -435,7 +439,7 @@ impl super_block::Operations for Notblk {
         let overhead = if data.limits.minixdf() {
             0
         } else {
-            geo.overhead_blocks()
+            u64::from(geo.overhead_blocks()).saturating_add(data.journal_blocks())
         };
         let (buffer, off) = buffer(sb)?;
         let uuid: [u8; 16] = buffer
@@ -444,7 +448,7 @@ impl super_block::Operations for Notblk {
         let all = StatFs {
             magic: u64::from(MAGIC),
             block_size: geo.block_size(),
-            blocks: u64::from(geo.blocks_count()).saturating_sub(u64::from(overhead)),
+            blocks: u64::from(geo.blocks_count()).saturating_sub(overhead),
             blocks_free,
             blocks_available: blocks_free.saturating_sub(u64::from(geo.reserved_blocks())),
             inodes: u64::from(geo.inodes_count()),
@@ -456,9 +460,10 @@ impl super_block::Operations for Notblk {
     }
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) {
-        let options = sb.data().options.get();
-        if options.discard {
-            seq_print!(m, ",discard");
+        let data = sb.data();
+        let options = data.options.get();
+        if let Some(discard) = options.discard.filter(|&on| on != data.discards_by_default) {
+            seq_print!(m, ",{}", if discard { "discard" } else { "nodiscard" });
         }
         if shutdown::is_down(sb) {
             seq_print!(m, ",shutdown");
@@ -467,7 +472,7 @@ impl super_block::Operations for Notblk {
         if options.fallback_delay_ms != 0 {
             seq_print!(m, ",fallback_delay_ms={}", options.fallback_delay_ms);
         }
-        if let Some(errors) = options.errors {
+        if let Some(errors) = options.errors.filter(|&errors| errors != data.disk_errors) {
             seq_print!(m, ",errors={}", errors.name());
         }
         if sb.data().record.is_emergency_ro() {
@@ -479,7 +484,11 @@ impl super_block::Operations for Notblk {
 
     fn write_inode(inode: &Inode) -> Result {
         record::emergency_state(inode.sb())?;
-        inode::write(inode).map(drop)
+        inode::write(inode).map(drop).inspect_err(|&e| {
+            // Whoever changed it has been told that it is changed.
+            let at = At::Inode(inode.ino());
+            error::report_failed(inode.sb(), e, at, fmt!("{at}: not written: {e:?}"));
+        })
     }
 
     fn inode_buffer(inode: &Inode) -> Result<Buffer<'_>> {
@@ -490,8 +499,16 @@ impl super_block::Operations for Notblk {
         xattr::shared_buffer(inode)
     }
 
-    fn take_new_entry(inode: &Inode) -> bool {
-        inode::take_new_entry(inode)
+    fn before_sync(inode: &Inode) -> Result {
+        orphan::before_sync(inode)
+    }
+
+    fn new_name(inode: &Inode) -> Option<u32> {
+        inode::new_name(inode)
+    }
+
+    fn has_name_on_disk(inode: &Inode, mark: u32) {
+        inode::has_name_on_disk(inode, mark);
     }
 
     fn delete_inode(inode: &Inode) -> bool {
@@ -513,13 +530,20 @@ impl super_block::Operations for Notblk {
     }
 }
 
+/// Block and byte in it of a byte of the device at which a superblock begins.
+pub(super) fn place_of(at: u64, block_size: u32) -> (u32, usize) {
+    let block_size = u64::from(block_size.max(1));
+    // CAST: 32 bits count KiB, and blocks are not smaller; and a byte in a block.
+    ((at / block_size) as u32, (at % block_size) as usize)
+}
+
 /// Reads the superblock before its block size is known, and checks the magic number.
 ///
 /// `at` is where it begins, in bytes.
 fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, at: u64) -> Result<RawSuperBlock> {
     let size = sb.set_min_blocksize(1024)?;
-    // CAST: as in `fill_super`.
-    let (block, off) = ((at / size) as u32, (at % size) as usize);
+    // CAST: a block size.
+    let (block, off) = place_of(at, size as u32);
     let buffer = sb.bread(block).inspect_err(|_| {
         pr_err!(
             "({}): cannot mount: the superblock cannot be read\n",
@@ -539,7 +563,22 @@ fn read_raw(sb: &mut crate::vfs::SuperBlock<Notblk, New>, at: u64) -> Result<Raw
 }
 
 /// Refuses what we cannot read; answers whether there is something that we must not write.
-fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock) -> Result<bool> {
+fn check_features(
+    sb: &mut crate::vfs::SuperBlock<Notblk, New>,
+    raw: &RawSuperBlock,
+) -> Result<bool> {
+    let too_new = raw.rev_level.get() > superblock::REV_DYNAMIC;
+    if too_new || raw.feature_ro_compat.get() & features::RO_COMPAT_READONLY != 0 {
+        if !sb.is_read_only() {
+            let why = if too_new {
+                "a new revision"
+            } else {
+                "read-only"
+            };
+            pr_info!("({}): mounted read-only: it is {why}\n", sb.id());
+            sb.force_read_only();
+        }
+    }
     let incompat = features::unsupported_incompat(raw);
     if !incompat.is_empty() {
         pr_err!(
@@ -574,7 +613,7 @@ fn check_features(sb: &crate::vfs::SuperBlock<Notblk, New>, raw: &RawSuperBlock)
         return Ok(true);
     }
     if ro_compat.is_empty() {
-        return Ok(false);
+        return Ok(too_new);
     }
     if !sb.is_read_only() {
         pr_err!(
@@ -637,26 +676,44 @@ fn buffer(sb: &SuperBlock) -> Result<(Buffer<'_>, usize)> {
 /// After writes of metadata have failed: what memory still has goes out with the sync that asks for it, and inodes do not keep
 /// pointing to blocks that never reached the disk. ext4 leaves such blocks behind.
 fn rewrite_lost(sb: &SuperBlock) {
-    if sb.device_failed(&mut sb.data().failed.lock()) {
+    // Held until all is dirty: another sync at the same time must not go without it.
+    let mut failed = sb.data().failed.lock();
+    if sb.device_failed(&mut failed) {
         sb.redirty_lost();
     }
 }
 
 /// Writes the superblock, which says then that the filesystem is as it was before the mount, or is mounted (not `clean`),
-/// and waits.
+/// and waits. It does not say the first of one of which the disk lacks something.
 pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
     let state = sb.data().clean_state();
-    let state = if clean {
+    let in_use = state & !superblock::STATE_VALID;
+    let state = if clean && is_all_on_disk(sb)? {
         state
     } else {
-        state & !superblock::STATE_VALID
+        in_use
     };
-    if clean {
-        // What it vouches for must not come after it. What a disk refuses is remembered elsewhere (`rewrite_lost`).
-        let _ = sb.sync_device();
-        sb.flush_device()?;
+    write_super(sb, state)?.sync_through().inspect_err(|_| {
+        // Whoever is refused goes on to use it, and the buffer goes out with the next change of the superblock.
+        let _ = write_super(sb, in_use);
+    })
+}
+
+/// Writes what the superblock is about to vouch for, which must not come after it. False where the disk refuses some of it, now
+/// as before. (`ext4.ko` calls the filesystem clean then, unless it happens to look at what was lost.)
+fn is_all_on_disk(sb: &SuperBlock) -> Result<bool> {
+    rewrite_lost(sb);
+    // Its own error may be one of which somebody has been told, and which has been mended since.
+    let _ = sb.sync_device();
+    let lost = sb.device_failed(&mut sb.data().failed.lock());
+    if lost {
+        pr_err!(
+            "({}): metadata could not be written: e2fsck must look at it\n",
+            sb.id()
+        );
     }
-    write_super(sb, state)?.sync_through()
+    sb.flush_device()?;
+    Ok(!lost)
 }
 
 /// The superblock as the disk has it.

@@ -10,7 +10,10 @@ use super::{
     map::{put_ptr, read_ptr, BlockMap},
     Inode, Transaction,
 };
-use crate::format::indirect::{self, DIRECT_BLOCKS};
+use crate::{
+    format::indirect::{self, DIRECT_BLOCKS},
+    vfs::errno::EUCLEAN,
+};
 use kernel::prelude::*;
 
 /// Frees all blocks of file blocks `start..end`, and indirect blocks that have nothing left.
@@ -62,7 +65,7 @@ struct Freeing<'a, 'sb> {
     transaction: &'a Transaction<'sb>,
     inode: &'a Inode,
     run: Option<Run>,
-    /// Blocks freed, for `i_blocks`.
+    /// Blocks that the file has no more, for `i_blocks`.
     freed: u64,
     /// A block was free already: the tree refers to a block twice, perhaps to itself. No further; the rest is
     /// e2fsck's.
@@ -184,7 +187,8 @@ impl Freeing<'_, '_> {
 
     fn flush(&mut self) {
         if let Some(run) = self.run.take() {
-            self.damaged |= balloc::free(self.transaction, run).is_err();
+            // What a disk does not give says nothing of the tree.
+            self.damaged |= balloc::free(self.transaction, run).is_err_and(|e| e == EUCLEAN);
         }
     }
 }

@@ -15,11 +15,12 @@ mod sharing;
 
 use super::{
     error::{At, OrReport},
-    record, Inode, Notblk, Transaction,
+    record, Inode, Notblk, SuperBlock, Transaction,
 };
 use crate::{
     format::{
         corrupt::Corrupt,
+        inode::RawInode,
         xattr::{
             Name, INDEX_POSIX_ACL_ACCESS, INDEX_POSIX_ACL_DEFAULT, INDEX_SECURITY, INDEX_TRUSTED,
             INDEX_USER, NAME_MAX,
@@ -179,6 +180,15 @@ pub(super) fn shared_buffer(inode: &Inode) -> Option<Buffer<'_>> {
         return None;
     }
     inode.sb().bread_cached(block)
+}
+
+/// Whether the disk may not have an inode's block of attributes as it is.
+pub(super) fn is_block_on_its_way(sb: &SuperBlock, raw: &RawInode) -> bool {
+    let block = raw.file_acl.get();
+    block != 0
+        && sb
+            .bread_cached(block)
+            .is_some_and(|block| block.is_on_its_way())
 }
 
 /// Sets or removes an attribute, as a system call of its own. C: `ext4_xattr_set`.

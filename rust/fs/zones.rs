@@ -50,6 +50,8 @@ impl Zones {
 pub(crate) struct Journal {
     ino: u64,
     zones: Zones,
+    /// Whole blocks of its size.
+    blocks: u64,
 }
 
 /// A journal in more pieces is none: what it has in memory stays below 8 MiB.
@@ -98,11 +100,17 @@ pub(super) fn protect_journal(sb: &SuperBlock) -> Result {
     for piece in pieces {
         zones.add(piece)?.or_report(sb, At::Pointer(ino))?;
     }
-    data.journal.populate(Journal { ino, zones });
+    let blocks = sb.block_of(inode.size());
+    data.journal.populate(Journal { ino, zones, blocks });
     Ok(())
 }
 
 impl SuperData {
+    /// Blocks of the journal, which no file can have.
+    pub(super) fn journal_blocks(&self) -> u64 {
+        self.journal.as_ref().map_or(0, |journal| journal.blocks)
+    }
+
     /// Checks that a file may have all of the `count` blocks from `start` on, as data, indirect blocks or attributes: they
     /// exist, and are not the filesystem's own. C: `ext4_sb_block_valid`.
     pub(super) fn check_blocks(&self, start: u32, count: u32) -> Result<(), Corrupt> {

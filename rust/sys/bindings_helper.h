@@ -40,6 +40,7 @@ const unsigned long NOTBLK_SB_RDONLY = SB_RDONLY;
 const unsigned long NOTBLK_SB_FORCE = SB_FORCE;
 const unsigned long NOTBLK_SB_POSIXACL = SB_POSIXACL;
 const unsigned int NOTBLK_SB_I_CGROUPWB = SB_I_CGROUPWB;
+const unsigned int NOTBLK_SB_I_ALLOW_HSM = SB_I_ALLOW_HSM;
 const unsigned int NOTBLK_SB_I_VERSION = SB_I_VERSION;
 const unsigned int NOTBLK_FOP_DIO_PARALLEL_WRITE = (__force unsigned int)FOP_DIO_PARALLEL_WRITE;
 const unsigned int NOTBLK_FOP_BUFFER_RASYNC = (__force unsigned int)FOP_BUFFER_RASYNC;

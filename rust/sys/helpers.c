@@ -157,11 +157,6 @@ void notblk_synchronize_code(void)
 	synchronize_rcu_tasks();
 }
 
-struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block)
-{
-	return sb_bread(sb, block);
-}
-
 struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block)
 {
 	return sb_getblk(sb, block);
@@ -170,6 +165,11 @@ struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block)
 struct buffer_head *notblk_sb_find_get_block(struct super_block *sb, u64 block)
 {
 	return sb_find_get_block(sb, block);
+}
+
+struct buffer_head *notblk_sb_find_get_block_nonatomic(struct super_block *sb, u64 block)
+{
+	return sb_find_get_block_nonatomic(sb, block);
 }
 
 void notblk_brelse(struct buffer_head *bh)
@@ -190,6 +190,16 @@ void notblk_get_bh(struct buffer_head *bh)
 void notblk_lock_buffer(struct buffer_head *bh)
 {
 	lock_buffer(bh);
+}
+
+int notblk_bh_read_locked(struct buffer_head *bh)
+{
+	return __bh_read(bh, 0, true);
+}
+
+bool notblk_buffer_on_its_way(const struct buffer_head *bh)
+{
+	return buffer_dirty(bh) || buffer_locked(bh) || buffer_write_io_error(bh);
 }
 
 bool notblk_buffer_uptodate(const struct buffer_head *bh)

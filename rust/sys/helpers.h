@@ -40,13 +40,15 @@ bool notblk_fsuid_is(u32 uid);
 bool notblk_in_group(u32 gid);
 
 /* linux/buffer_head.h */
-struct buffer_head *notblk_sb_bread(struct super_block *sb, u64 block);
 struct buffer_head *notblk_sb_getblk(struct super_block *sb, u64 block);
 struct buffer_head *notblk_sb_find_get_block(struct super_block *sb, u64 block);
+struct buffer_head *notblk_sb_find_get_block_nonatomic(struct super_block *sb, u64 block);
 void notblk_brelse(struct buffer_head *bh);
 void notblk_bforget(struct buffer_head *bh);
 void notblk_get_bh(struct buffer_head *bh);
 void notblk_lock_buffer(struct buffer_head *bh);
+int notblk_bh_read_locked(struct buffer_head *bh);
+bool notblk_buffer_on_its_way(const struct buffer_head *bh);
 bool notblk_buffer_uptodate(const struct buffer_head *bh);
 void notblk_set_buffer_uptodate(struct buffer_head *bh);
 int notblk_sync_dirty_buffer_fua(struct buffer_head *bh);

@@ -62,7 +62,7 @@ needs() {
 
 # Not a probe: what the kernel's own macros ask in the crate that uses them (`module!`, `#[kunit_tests]`), and what rust/vfs asks
 # of the kernel's configuration.
-echo "--check-cfg='cfg(MODULE)' --check-cfg='cfg(CONFIG_KUNIT,values(any()))' --check-cfg='cfg(CONFIG_QUOTA)'"
+echo "--check-cfg='cfg(MODULE)' --check-cfg='cfg(CONFIG_KUNIT,values(any()))' --check-cfg='cfg(CONFIG_QUOTA)' --check-cfg='cfg(CONFIG_TRANSPARENT_HUGEPAGE)'"
 # Kbuild's own.
 echo "--check-cfg='cfg(notblk_without_hold)'"
 

@@ -7,7 +7,7 @@
 //! The bytes of a buffer may change under us (anyone who may write to the block device can do it, mounted or not), so
 //! they are copied in and out and never borrowed. Changing them takes a [`super::Transaction`].
 
-use super::to_result;
+use super::{inode_sync, to_result};
 use crate::{
     format::{block::Block, corrupt::Corrupt},
     sys::bindings,
@@ -15,7 +15,7 @@ use crate::{
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
-/// A counted reference to a buffer, up to date unless said otherwise. Cannot outlive the superblock it came from, hence
+/// A counted reference to a buffer whose contents are in memory unless said otherwise. Cannot outlive the superblock it came from, hence
 /// not the block device.
 ///
 /// # Invariants
@@ -85,22 +85,48 @@ impl Buffer<'_> {
         Ok(())
     }
 
-    /// Whether the buffer counts as unread only because a write of it failed. Memory has what the disk lacks then, which must not
-    /// be read over: from now on it counts as read. C: `ext4_buffer_uptodate`.
-    pub(super) fn was_lost_by_disk(&self) -> bool {
+    /// Whether the disk may have something else: the buffer is to be written, or just is, or could not be.
+    pub(crate) fn is_on_its_way(&self) -> bool {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_buffer_on_its_way(self.as_raw()) }
+    }
+
+    /// Whether memory has the contents: read, or left by a write that failed, after which C calls the buffer unread. Does not
+    /// sleep.
+    pub(super) fn has_contents(&self) -> bool {
+        // SAFETY: valid by invariant.
+        self.is_uptodate() || unsafe { bindings::notblk_buffer_write_io_error(self.as_raw()) }
+    }
+
+    /// Reads the buffer from the disk unless memory has the contents. What a failed write has left, the disk lacks: it must not be
+    /// read over, by nobody, and counts as read from now on. Sleeps. C: `__bread_slow`, `ext4_buffer_uptodate`.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`.
+    pub(super) fn read(&self) -> Result {
+        if self.is_uptodate() {
+            return Ok(());
+        }
         let bh = self.as_raw();
-        // SAFETY: valid by invariant; unlocked by the same task. Under the lock nobody reads into it or writes it out.
+        // SAFETY: valid by invariant; unlocked by the same task, or when the read ends. Under the lock nobody else reads into it
+        // or writes it out, so that a write either has failed before or begins afterwards.
         unsafe {
             bindings::notblk_lock_buffer(bh);
-            if bindings::notblk_buffer_write_io_error(bh) {
+            if !self.has_contents() {
+                return to_result(bindings::notblk_bh_read_locked(bh));
+            }
+            // An fsync that waited for the failed write is about to ask by this flag how it went.
+            if !inode_sync::is_any_syncing() {
                 bindings::notblk_set_buffer_uptodate(bh);
             }
             bindings::unlock_buffer(bh);
         }
-        self.is_uptodate()
+        Ok(())
     }
 
-    /// As [`Self::was_lost_by_disk`], and the error counts as known. C: `ext4_commit_super`.
+    /// After a failed write, of which the caller tells by itself: the contents count as read, and the error as known. C:
+    /// `ext4_commit_super`.
     pub(super) fn keep_after_error(&self) {
         let bh = self.as_raw();
         // SAFETY: valid by invariant; unlocked by the same task. Under the lock nobody reads into it or writes it out.

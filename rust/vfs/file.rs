@@ -130,6 +130,10 @@ impl<T: FileSystem> Table<T> {
         ops.read_iter = Some(Self::read_iter);
         ops.write_iter = Some(Self::write_iter);
         ops.mmap_prepare = Some(shutdown::Table::<T>::mmap_prepare);
+        #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
+        {
+            ops.get_unmapped_area = Some(bindings::thp_get_unmapped_area);
+        }
         ops.open = Some(shutdown::Table::<T>::open);
         ops.release = Some(Self::release);
         ops.fsync = Some(inode_sync::Table::<T>::fsync);

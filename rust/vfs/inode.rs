@@ -595,6 +595,12 @@ impl<'sb, T: FileSystem> New<'sb, T> {
         Ok(())
     }
 
+    /// What was read is not on the disk yet: an earlier life of the inode in memory has left it in the buffer, and the first
+    /// `fsync` waits for that.
+    pub(crate) fn read_ahead_of_disk(&mut self) {
+        self.inode.leave_read_buffers();
+    }
+
     /// The inode is complete: others may use it. C: `unlock_new_inode`.
     pub(crate) fn ready(self) -> InodeRef<'sb, T> {
         let new = ManuallyDrop::new(self);

@@ -16,23 +16,63 @@ use super::{
 };
 use crate::sys::bindings;
 use core::marker::PhantomData;
-use kernel::{error::from_result, prelude::*};
+use kernel::{
+    error::from_result,
+    prelude::*,
+    sync::atomic::{Acquire, Atomic, Full},
+};
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 use kernel::{
     new_mutex,
-    sync::{
-        atomic::{Acquire, AtomicFlag, Full},
-        Mutex,
-    },
+    sync::{atomic::AtomicFlag, Mutex},
 };
+
+/// How many inodes, of all filesystems of ours, have their buffers written at this moment.
+static SYNCING: Atomic<i32> = Atomic::new(0);
+
+/// Whether somebody may be about to ask a buffer whether its write went well. C (`mmb_sync`) asks for `BH_Uptodate`, after the
+/// buffer's lock is free again: who finds a write failed leaves that flag alone meanwhile. To be called under the lock of the
+/// buffer in question.
+pub(super) fn is_any_syncing() -> bool {
+    SYNCING.load(Acquire) != 0
+}
+
+/// Counts in [`SYNCING`].
+struct Syncing;
+
+impl Syncing {
+    fn begin() -> Self {
+        // Full: before any buffer is looked at.
+        SYNCING.fetch_add(1, Full);
+        Self
+    }
+}
+
+impl Drop for Syncing {
+    fn drop(&mut self) {
+        SYNCING.fetch_add(-1, Full);
+    }
+}
 
 /// The functions for `T`.
 pub(super) struct Table<T>(PhantomData<T>);
 
 impl<T: FileSystem> Table<T> {
+    /// Copies the inode to its buffer. VFS, which has called it clean before, does not call it dirty again when that fails, and
+    /// write-back in the background tells nobody.
+    fn write_or_keep(inode: &Inode<T>) -> Result {
+        T::write_inode(inode).inspect_err(|_| {
+            if T::emergency_state(inode.sb()).is_ok() {
+                inode.mark_dirty();
+            }
+        })
+    }
+
     /// Writes what [`super::super_block::Operations::write_inode`] and its kind left in buffers, and waits.
     fn write_buffers(inode: &Inode<T>) -> Result {
+        let _syncing = Syncing::begin();
+        T::before_sync(inode)?;
         let buffer = T::inode_buffer(inode)?;
         inode.sync_metadata_buffers()?;
         if let Some(shared) = T::shared_buffer(inode) {
@@ -63,13 +103,15 @@ impl<T: FileSystem> Table<T> {
         if let Err(e) = T::emergency_state(inode.sb()) {
             return e.to_errno();
         }
-        let parents = sync_parents::sync_parents(inode);
-        // SAFETY: by the contract.
-        let own = unsafe { Self::FSYNC(file, start, end, datasync) };
-        match parents {
-            Err(e) if own == 0 => e.to_errno(),
-            _ => own,
-        }
+        from_result(|| {
+            // SAFETY: by the contract.
+            let own = to_result(unsafe { Self::FSYNC_NOFLUSH(file, start, end, datasync) });
+            // After it: a name must not lead to what was here before.
+            let all = own.and_then(|()| sync_parents::sync_parents(inode));
+            // Whatever has come of it.
+            let flushed = inode.sb().flush_device();
+            all.and(flushed).map(|()| 0)
+        })
     }
 }
 
@@ -92,12 +134,13 @@ impl State {
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl<T: FileSystem> Table<T> {
-    const FSYNC: unsafe extern "C" fn(
+    /// `fsync` of the inode itself, but for the flush of the device's cache.
+    const FSYNC_NOFLUSH: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
         c_int,
-    ) -> c_int = bindings::simple_fsync;
+    ) -> c_int = bindings::simple_fsync_noflush;
 
     /// Puts the functions into the superblock's table.
     pub(super) const fn add_to(ops: &mut bindings::super_operations) {
@@ -114,10 +157,9 @@ impl<T: FileSystem> Table<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: by the contract.
-            T::write_inode(unsafe { Inode::<T>::from_raw(inode) })?;
-            // Tells VFS that sync_inode_metadata has something to wait for.
-            // SAFETY: by the contract.
-            unsafe { bindings::notblk_set_inode_metadata_writeback(inode) };
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            Self::write_or_keep(inode)?;
+            inode.leave_buffers();
             Ok(0)
         })
     }
@@ -138,6 +180,16 @@ impl<T: FileSystem> Table<T> {
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl<T: FileSystem> Inode<T> {
+    /// Of one that is being read, and was in memory before: nothing, for VFS keeps in memory whom [`Self::leave_buffers`] has told it
+    /// of.
+    pub(super) fn leave_read_buffers(&self) {}
+
+    /// Tells VFS that `sync_inode_metadata` has something to wait for.
+    pub(super) fn leave_buffers(&self) {
+        // SAFETY: valid by invariant.
+        unsafe { bindings::notblk_set_inode_metadata_writeback(self.as_raw()) };
+    }
+
     /// Writes the inode and its metadata buffers and waits. C: `sync_inode_metadata(inode, 1)`.
     pub(crate) fn sync_metadata(&self) -> Result {
         // SAFETY: valid by invariant.
@@ -195,12 +247,13 @@ impl State {
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl<T: FileSystem> Table<T> {
-    const FSYNC: unsafe extern "C" fn(
+    /// `fsync` of the inode itself, but for the flush of the device's cache.
+    const FSYNC_NOFLUSH: unsafe extern "C" fn(
         *mut bindings::file,
         bindings::loff_t,
         bindings::loff_t,
         c_int,
-    ) -> c_int = Self::simple_fsync;
+    ) -> c_int = Self::simple_fsync_noflush;
 
     /// Puts the functions into the superblock's table.
     pub(super) const fn add_to(ops: &mut bindings::super_operations) {
@@ -222,8 +275,8 @@ impl<T: FileSystem> Table<T> {
         from_result(|| {
             // SAFETY: by the contract.
             let inode = unsafe { Inode::<T>::from_raw(inode) };
-            T::write_inode(inode)?;
-            inode.sync_state().leave();
+            Self::write_or_keep(inode)?;
+            inode.leave_buffers();
             // sync(2) writes all of the device afterwards, and waits then.
             // SAFETY: by the contract.
             if unsafe { bindings::notblk_wbc_waits_for_inode(wbc) } {
@@ -238,7 +291,7 @@ impl<T: FileSystem> Table<T> {
     /// # Safety
     ///
     /// C's contract for `fsync`, on a file of ours.
-    unsafe extern "C" fn simple_fsync(
+    unsafe extern "C" fn simple_fsync_noflush(
         file: *mut bindings::file,
         start: bindings::loff_t,
         end: bindings::loff_t,
@@ -254,10 +307,11 @@ impl<T: FileSystem> Table<T> {
             } else {
                 Ok(())
             };
-            // Nothing is left to write: this flushes the device's cache, and reports what write-back has met, which must not
-            // be reported once more where `metadata` is an error.
+            // Nothing is left to write: this reports what write-back has met, which must not be reported once more where
+            // `metadata` is an error.
             // SAFETY: by the contract.
-            let rest = to_result(unsafe { bindings::simple_fsync(file, start, end, datasync) });
+            let rest = unsafe { bindings::simple_fsync_noflush(file, start, end, datasync) };
+            let rest = to_result(rest);
             metadata.and(rest).map(|()| 0)
         })
     }
@@ -265,6 +319,16 @@ impl<T: FileSystem> Table<T> {
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl<T: FileSystem> Inode<T> {
+    /// Of one that is being read: what an earlier life of it in memory has left is to be waited for.
+    pub(super) fn leave_read_buffers(&self) {
+        self.leave_buffers();
+    }
+
+    /// There is something to wait for.
+    pub(super) fn leave_buffers(&self) {
+        self.sync_state().leave();
+    }
+
     /// Writes the inode and its metadata buffers and waits. C: `sync_inode_metadata(inode, 1)` of 7.3.
     pub(crate) fn sync_metadata(&self) -> Result {
         // A write-back that is under way (`I_SYNC`) is over when this returns, so that its flag is seen.

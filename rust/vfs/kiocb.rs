@@ -143,9 +143,15 @@ impl<'a, T: FileSystem, D> Request<'a, T, D> {
 
 impl<T: FileSystem> Request<'_, T, Read> {
     /// Reads through the page cache. C: `generic_file_read_iter`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a direct read, which takes another path.
     pub(crate) fn buffered_read(&mut self) -> Result<usize> {
-        // SAFETY: by invariant. The direct path of this function needs a `direct_IO` operation that our tables leave
-        // out, so the caller has seen to it that IOCB_DIRECT is not set, or gets EINVAL.
+        if self.is_direct() {
+            return Err(EINVAL);
+        }
+        // SAFETY: by invariant. With IOCB_DIRECT this function would call `direct_IO`, which our tables leave out.
         to_count(unsafe { bindings::generic_file_read_iter(self.iocb, self.iter) })
     }
 }

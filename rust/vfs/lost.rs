@@ -58,7 +58,9 @@ impl<T: FileSystem> SuperBlock<T> {
         }
         for block in block..block.saturating_add(count) {
             // SAFETY: the superblock is valid.
-            let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
+            let bh = unsafe {
+                bindings::notblk_sb_find_get_block_nonatomic(self.as_raw(), u64::from(block))
+            };
             let Some(bh) = NonNull::new(bh) else {
                 continue;
             };

@@ -172,8 +172,8 @@ pub(crate) trait Operations: Sized {
     where
         Self: FileSystem;
 
-    /// A buffer that the inode needs and shares with others, if it is in memory: it is on the list of metadata buffers of
-    /// whoever had it first, so that `fsync` of another inode has to look for it.
+    /// A buffer that the inode needs and shares with others, if it is in memory: it is on no inode's list of metadata buffers, so
+    /// that `fsync` has to look for it.
     fn shared_buffer(_inode: &Inode<Self>) -> Option<Buffer<'_>>
     where
         Self: FileSystem,
@@ -181,13 +181,32 @@ pub(crate) trait Operations: Sized {
         None
     }
 
-    /// Whether a name was made for this inode that nobody has seen to the disk, and marks that it is about to go there. C:
-    /// `EXT4_STATE_NEWENTRY`.
-    fn take_new_entry(_inode: &Inode<Self>) -> bool
+    /// What must be on disk, beside the inode's own, before the inode counts as synced. May sleep; `I_SYNC` may be held.
+    ///
+    /// # Errors
+    ///
+    /// `EIO`.
+    fn before_sync(_inode: &Inode<Self>) -> Result
     where
         Self: FileSystem,
     {
-        false
+        Ok(())
+    }
+
+    /// Whether a name was made for this inode that nobody has seen to the disk: then a mark of it, for
+    /// [`Operations::has_name_on_disk`]. C: `EXT4_STATE_NEWENTRY`.
+    fn new_name(_inode: &Inode<Self>) -> Option<u32>
+    where
+        Self: FileSystem,
+    {
+        None
+    }
+
+    /// The name of that mark, and all before, have been seen to the disk.
+    fn has_name_on_disk(_inode: &Inode<Self>, _mark: u32)
+    where
+        Self: FileSystem,
+    {
     }
 
     /// Frees the blocks of an inode that has lost its last link and its last user, and records the deletion. Answers whether
@@ -349,46 +368,53 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     ///
     /// `EIO` where the device fails, or has no such block.
     pub(crate) fn bread(&self, block: u32) -> Result<Buffer<'_>> {
+        let buffer = self.unread(block)?;
+        buffer.read()?;
+        Ok(buffer)
+    }
+
+    /// A block's buffer, whatever is in it.
+    fn unread(&self, block: u32) -> Result<Buffer<'_>> {
         // SAFETY: valid by invariant.
-        let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
-        if let Some(bh) = ptr::NonNull::new(bh) {
-            // SAFETY: a reference of our own to a buffer of this device.
-            let buffer = unsafe { Buffer::from_raw(bh) };
-            if buffer.is_uptodate() || buffer.was_lost_by_disk() {
-                return Ok(buffer);
-            }
-        }
-        // SAFETY: valid by invariant.
-        let bh = unsafe { bindings::notblk_sb_bread(self.as_raw(), u64::from(block)) };
+        let bh = unsafe { bindings::notblk_sb_getblk(self.as_raw(), u64::from(block)) };
+        // NULL is a block behind the end of the device: for memory C waits.
         let bh = ptr::NonNull::new(bh).ok_or(EIO)?;
-        // SAFETY: a reference of our own to a buffer of this device, up to date.
+        // SAFETY: a reference of our own to a buffer of this device.
         Ok(unsafe { Buffer::from_raw(bh) })
     }
 
     /// As [`Self::bread`], of a block of which the caller tells by itself that a write of it failed: the buffer's own mark of that
     /// goes.
     pub(crate) fn bread_keeping(&self, block: u32) -> Result<Buffer<'_>> {
-        // SAFETY: valid by invariant.
-        let bh = unsafe { bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block)) };
-        if let Some(bh) = ptr::NonNull::new(bh) {
-            // SAFETY: a reference of our own to a buffer of this device, dropped at the end of this block.
-            let buffer: Buffer<'_> = unsafe { Buffer::from_raw(bh) };
-            if !buffer.is_uptodate() {
-                buffer.keep_after_error();
-            }
+        let buffer = self.unread(block)?;
+        if !buffer.is_uptodate() {
+            buffer.keep_after_error();
         }
-        self.bread(block)
+        buffer.read()?;
+        Ok(buffer)
     }
 
-    /// The block if it is cached and up to date; never sleeps, never reads. C: `sb_find_get_block`.
-    pub(crate) fn bread_cached(&self, block: u32) -> Option<Buffer<'_>> {
+    /// The block if it is in memory, for who must not sleep: never reads, and misses one whose page is being moved. C:
+    /// `sb_find_get_block`.
+    pub(crate) fn bread_nowait(&self, block: u32) -> Option<Buffer<'_>> {
         // SAFETY: valid by invariant.
         let bh = ptr::NonNull::new(unsafe {
             bindings::notblk_sb_find_get_block(self.as_raw(), u64::from(block))
         })?;
         // SAFETY: a reference of our own to a buffer of this device.
         let buffer = unsafe { Buffer::from_raw(bh) };
-        buffer.is_uptodate().then_some(buffer)
+        buffer.has_contents().then_some(buffer)
+    }
+
+    /// The block if it is in memory; never reads. Sleeps, for a page's lock. C: `sb_find_get_block_nonatomic`.
+    pub(crate) fn bread_cached(&self, block: u32) -> Option<Buffer<'_>> {
+        // SAFETY: valid by invariant.
+        let bh = ptr::NonNull::new(unsafe {
+            bindings::notblk_sb_find_get_block_nonatomic(self.as_raw(), u64::from(block))
+        })?;
+        // SAFETY: a reference of our own to a buffer of this device.
+        let buffer = unsafe { Buffer::from_raw(bh) };
+        buffer.has_contents().then_some(buffer)
     }
 }
 
@@ -404,6 +430,11 @@ impl<T: FileSystem> SuperBlock<T, New> {
             size if size > 0 => Ok(u64::from(size.unsigned_abs())),
             _ => Err(EINVAL),
         }
+    }
+
+    /// Mounts it read-only, whatever was asked for.
+    pub(crate) fn force_read_only(&mut self) {
+        self.set_read_only(true);
     }
 
     /// What the registration of this filesystem type carries.
@@ -544,6 +575,8 @@ impl<T: FileSystem> Table<T> {
             (*sb).s_flags |= bindings::NOTBLK_SB_POSIXACL;
             // iomap tells the page's cgroup of what it writes back.
             (*sb).s_iflags |= bindings::NOTBLK_SB_I_CGROUPWB as c_ulong;
+            // Whoever fills files on demand (`FAN_PRE_ACCESS`) is asked by VFS, in all paths that ours go through.
+            (*sb).s_iflags |= bindings::NOTBLK_SB_I_ALLOW_HSM as c_ulong;
             quota::Table::<T>::set_up(sb);
             SuperBlock::<T>::from_raw(sb)
         };

@@ -51,17 +51,24 @@ impl<T: FileSystem> Drop for Dentry<T> {
 }
 
 /// Writes the directory of an inode whose name is new, and waits; and so on upwards, while the directory's own name is new.
+///
+/// A name is new until it has been written: who comes meanwhile writes it too, and who comes after a failure tries again. (In C
+/// the one returns at once, and so does the other.)
 pub(super) fn sync_parents<T: FileSystem>(inode: &Inode<T>) -> Result {
-    if !T::take_new_entry(inode) {
-        return Ok(());
+    let mut mark = T::new_name(inode);
+    let mut name = mark.and_then(|_| Dentry::of(inode));
+    if let (Some(mark), None) = (mark, &name) {
+        // It has lost its names since.
+        T::has_name_on_disk(inode, mark);
     }
-    let mut name = Dentry::of(inode);
-    while let Some(dir) = name.as_ref().and_then(Dentry::parent) {
+    while let (Some(seen), Some(dentry)) = (mark, &name) {
+        let (Some(dir), Some(named)) = (dentry.parent(), dentry.inode()) else {
+            break;
+        };
         let Some(inode) = dir.inode() else { break };
         inode.sync_metadata()?;
-        if !T::take_new_entry(inode) {
-            break;
-        }
+        T::has_name_on_disk(named, seen);
+        mark = T::new_name(inode);
         name = Some(dir);
     }
     Ok(())

@@ -251,6 +251,11 @@ impl Mapping {
         })
     }
 
+    /// Where it begins.
+    pub fn address(&self) -> usize {
+        self.start as usize
+    }
+
     /// Has the kernel take the pages away, those of no file to swap. They come back as they are touched.
     pub fn page_out(&self) -> Result<()> {
         // SAFETY: the range is exactly our mapping, and what it holds stays the same.

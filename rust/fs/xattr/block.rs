@@ -7,6 +7,10 @@
 //! but for their number: who wants to change it takes a copy, and lets the block go. A reference is added to a block that
 //! [`Sharing`] finds, and that has the very attributes that are wanted. `SuperData::sharing` protects the numbers; whoever
 //! finds a number to be 1 under it and has the block forgotten has it alone for good.
+//!
+//! No inode has such a block on the list of its metadata buffers (`dirty_for`): a buffer is on one list, whose lock is its
+//! inode's, and these have several. (`ext4.ko` does it without a journal, and two lists can become one.) `fsync` looks for it:
+//! [`super::shared_buffer`].
 
 use super::{
     super::{
@@ -157,7 +161,7 @@ impl<'sb> Block<'sb> {
                 access.put(0, &header)
             })
             .or_report(sb, at);
-        access.dirty_for(inode);
+        access.dirty();
         written.inspect_err(|_| inode.quota_release(1))?;
         Ok(Some(block))
     }
@@ -187,7 +191,7 @@ impl<'sb> Block<'sb> {
         let mut access = transaction.write(inode.sb().bread(block)?);
         let written = access.write_bytes(0, self.area.bytes());
         report(written, inode, Some(block))?;
-        access.dirty_for(inode);
+        access.dirty();
         let hash = report(self.area.hash(), inode, Some(block))?;
         sharing.insert(hash, block);
         Ok(())
@@ -202,7 +206,7 @@ impl<'sb> Block<'sb> {
             let mut access = transaction.create(run.start)?;
             let written = access.write_bytes(0, self.area.bytes());
             report(written, inode, Some(run.start))?;
-            access.dirty_for(inode);
+            access.dirty();
             Ok(run.start)
         };
         write().inspect_err(|_| {
@@ -240,11 +244,9 @@ fn let_go(transaction: &Transaction<'_>, inode: &Inode, buffer: Buffer<'_>) {
 }
 
 fn not_freed(inode: &Inode, block: u64, e: Error) {
-    pr_err!(
-        "({}): inode {}: attribute block {block} not freed: {e:?}\n",
-        inode.sb().id(),
-        inode.ino()
-    );
+    // CAST: it came from 32 bits.
+    let at = At::Attributes(inode.ino(), block as u32);
+    error::report_failed(inode.sb(), e, at, fmt!("{at}: not freed: {e:?}"));
 }
 
 fn try_let_go(transaction: &Transaction<'_>, inode: &Inode, buffer: Buffer<'_>) -> Result {

@@ -20,6 +20,9 @@ pub fn tests() -> Vec<Test> {
         test("damage/block-pointers", block_pointers).damages(),
         test("damage/indirect-blocks", indirect_blocks).damages(),
         test("damage/inodes", inodes).damages(),
+        test("damage/inodes-too-much", inodes_too_much).damages(),
+        test("damage/root", root).damages(),
+        test("damage/unread-bitmap", unread_bitmap).damages(),
         test("damage/directories", directories).damages(),
         test("damage/one-entry", one_entry).block(1024).damages(),
         test("damage/one-entry-of-a-list", one_entry_of_a_list)
@@ -228,6 +231,104 @@ fn inodes(env: &Env) -> Result<()> {
         let _ = handle.read_at(&mut data, i64::MAX as u64 - 8192);
     }
     mounted.end()
+}
+
+/// Inodes that ext4 does not take for any: larger than the format allows, or symlinks with flags that none can have, or of no length.
+/// And a directory without blocks is not empty.
+fn inodes_too_much(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let links = ["immutable", "append", "nothing"];
+    for name in links {
+        std::os::unix::fs::symlink("target", env.path(name))?;
+    }
+    file::write(env.path("long"), b"long")?;
+    file::create_dir(env.path("dir"))?;
+    mounted.end()?;
+    debugfs("sif /immutable flags 0x10")?;
+    debugfs("sif /append flags 0x20")?;
+    debugfs("sif /nothing size 0")?;
+    debugfs("sif /long size 0x7fffffffffff")?;
+    debugfs("sif /dir size 0")?;
+    let mounted = env.mount("errors=continue")?;
+    for name in links.iter().chain(&["long"]) {
+        fails(file::symlink_metadata(env.path(name)), libc::EUCLEAN, name)?;
+    }
+    // Either way it cannot be removed: some refuse the inode as such.
+    match file::remove_dir(env.path("dir")) {
+        Err(error) => ensure!(
+            matches!(
+                error.raw_os_error(),
+                Some(libc::ENOTEMPTY | libc::EUCLEAN | libc::ENOENT)
+            ),
+            "rmdir of a directory without blocks: {error}"
+        ),
+        Ok(()) => anyhow::bail!("a directory without blocks was removed"),
+    }
+    mounted.end()
+}
+
+/// A root that is none.
+fn root(env: &Env) -> Result<()> {
+    for (what, command, undo) in [
+        ("a file", "sif <2> mode 0100755", "sif <2> mode 040755"),
+        ("of no blocks", "sif <2> blocks 0", "sif <2> blocks 8"),
+        ("of no length", "sif <2> size 0", "sif <2> size 4096"),
+    ] {
+        debugfs(command)?;
+        let result = fs::try_mount(env.driver().name(), DISK, MNT, "");
+        fails(super::env::errno(result), libc::EUCLEAN, what)?;
+        debugfs(undo)?;
+    }
+    env.mount("")?.end()
+}
+
+/// Blocks cannot be given back, for their bitmap cannot be read: the file is shorter all the same, and the superblock tells e2fsck
+/// that something is left.
+fn unread_bitmap(env: &Env) -> Result<()> {
+    /// Where the second group begins, with 1 KiB blocks.
+    const GROUP: u64 = 8193 * 1024;
+    let disk = super::durable::Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "1024", &path])?;
+    let mounted = fs::Mounted::new(env.driver(), &path, MNT, "")?;
+    file::write(env.path("file"), [2; 12 << 10])?;
+    mounted.end()?;
+    // Half of its blocks, to which no indirect one leads, come to lie in the second group.
+    let blocks = disk.blocks_of("/file")?;
+    ensure!(blocks.len() == 12, "blocks {blocks:?}");
+    for (number, old) in blocks.iter().enumerate().skip(6) {
+        let new = 12_000 + number;
+        for command in [
+            format!("freeb {old}"),
+            format!("setb {new}"),
+            format!("sif /file block[{number}] {new}"),
+        ] {
+            tool("debugfs", &["-w", "-R", &command, &path])?;
+        }
+    }
+    // The counts.
+    let (code, text) = fs::tool_code("e2fsck", &["-fy", &path])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
+    let mounted = fs::Mounted::new(env.driver(), &path, MNT, "errors=continue")?;
+    let handle = fs::open_buffered(env.path("file"))?;
+    rustix::fs::sync();
+    rustix::fs::fadvise(&File::open(&path)?, 0, None, rustix::fs::Advice::DontNeed)?;
+    let rest = disk.cut_off(GROUP)?;
+    handle.set_len(0).context("a file becomes shorter")?;
+    let length = handle.metadata()?;
+    ensure!(length.len() == 0, "{} bytes", length.len());
+    env.logged(&["not freed"])?;
+    disk.restore(GROUP, &rest)?;
+    handle.write_all_at(b"new", 0)?;
+    drop(handle);
+    mounted.end()?;
+    ensure!(
+        fs::recorded(&path)?.is_some(),
+        "the superblock knows of no error"
+    );
+    let (code, text) = fs::tool_code("e2fsck", &["-fy", &path])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
+    disk.end()
 }
 
 /// Directory blocks that cannot be.

@@ -32,6 +32,12 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("durable/superblock", superblock));
     tests.push(test("durable/flushes", flushes));
     tests.push(test("durable/dirsync", dirsync));
+    tests.push(test("durable/dirsync-new-first", dirsync_new_first));
+    tests.push(test("durable/evicted", evicted));
+    tests.push(test("durable/shared-attributes-lost", shared_attributes_lost).inode(128));
+    tests.push(test("durable/not-clean", not_clean));
+    tests.push(test("durable/unread-table-new", unread_table_new).damages());
+    tests.push(test("durable/unread-table", unread_table).damages());
     tests
 }
 
@@ -465,6 +471,262 @@ fn dirsync(env: &Env) -> Result<()> {
     let (code, text) = crate::fs::tool_code("e2fsck", &["-fy", &path])?;
     ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
     disk.end()
+}
+
+/// Where the disk does not take the new name, the old one stays on it.
+fn dirsync_new_first(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "dirsync")?;
+    for dir in ["one", "two"] {
+        file::create_dir(env.path(dir))?;
+    }
+    file::write(env.path("one/file"), b"file")?;
+    rustix::fs::sync();
+    disk.lose(&disk.blocks_of("/two")?, 4096)?;
+    file::rename(env.path("one/file"), env.path("two/file"))
+        .context("a rename that the disk takes half of")?;
+    let one = disk.ask("ls -p /one")?;
+    ensure!(
+        one.contains("/file/"),
+        "it has neither name on the disk: {one}"
+    );
+    disk.recover()?;
+    mounted.end()?;
+    // What the disk has lost is lost.
+    let (code, text) = crate::fs::tool_code("e2fsck", &["-fy", &path])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
+    disk.end()
+}
+
+/// Waits for a line of the log with these words.
+fn await_line(env: &Env, words: &[&str]) -> Result<()> {
+    for _ in 0..400 {
+        if env.logged(words).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    env.logged(words)
+}
+
+/// Write-back soon, and then as before.
+fn with_quick_writeback(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let names = ["dirty_writeback_centisecs", "dirty_expire_centisecs"];
+    let paths = names.map(|name| format!("/proc/sys/vm/{name}"));
+    let mut before = Vec::new();
+    for path in &paths {
+        before.push(file::read_to_string(path)?);
+        file::write(path, "10")?;
+    }
+    let worked = work();
+    for (path, before) in paths.iter().zip(before) {
+        file::write(path, before.trim())?;
+    }
+    worked
+}
+
+/// The block of the inode table that a file's inode is in.
+fn table_block(disk: &Disk, name: &str) -> Result<u64> {
+    let text = tool("debugfs", &["-R", &format!("imap {name}"), &disk.path()])?;
+    let rest = text.split_once("located at block ").context("no block")?.1;
+    let number = rest.split(|c: char| !c.is_ascii_digit()).next();
+    Ok(number.context("no number")?.parse()?)
+}
+
+/// An inode that the disk refused, and that has left memory and come back since: whoever calls `fsync` then is told. (From 7.3 on
+/// VFS keeps such inodes in memory.)
+fn evicted(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let caches = std::path::Path::new("/proc/sys/vm/drop_caches");
+    if !caches.exists() {
+        bail!(super::env::Skip("kernel cannot drop caches".into()));
+    }
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    // Of no contents, which would keep it in memory.
+    let name = env.path("file");
+    File::create(&name)?;
+    rustix::fs::sync();
+    disk.lose(&[table_block(&disk, "/file")?], 4096)?;
+    file::set_permissions(&name, std::os::unix::fs::PermissionsExt::from_mode(0o640))?;
+    with_quick_writeback(|| await_line(env, &["loop", "lost async page write"]))?;
+    for _ in 0..5 {
+        // Inodes, and not what the device has in memory: that the disk has lost.
+        file::write(caches, "2")?;
+    }
+    let told = File::open(&name)?.sync_all();
+    super::env::fails(told, libc::EIO, "fsync of what the disk refused")?;
+    disk.recover()?;
+    let root = File::open(MNT)?;
+    let _ = rustix::fs::syncfs(&root);
+    rustix::fs::syncfs(&root).context("sync of a disk that has healed")?;
+    File::open(&name)?.sync_all().context("fsync afterwards")?;
+    let stat = disk.ask("stat /file")?;
+    ensure!(stat.contains("0640"), "the mode is not on the disk: {stat}");
+    drop(root);
+    mounted.end()?;
+    if let Some(complaint) = fs::check(&path)? {
+        bail!("{complaint}");
+    }
+    disk.end()
+}
+
+/// A block of attributes that the disk refused is an error for whoever shares it, not only for who had it first.
+fn shared_attributes_lost(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool(
+        "mke2fs",
+        &["-q", "-F", "-t", "ext2", "-b", "4096", "-I", "128", &path],
+    )?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    for name in ["first", "second", "third"] {
+        File::create(env.path(name))?;
+    }
+    set(env.path("first"), "user.all", &[7; 500])?;
+    rustix::fs::sync();
+    let stat = disk.ask("stat /first")?;
+    let block = stat
+        .split_once("File ACL: ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .context("no block of attributes")?
+        .parse()?;
+    disk.lose(&[block], 4096)?;
+    // The number of those who share it.
+    set(env.path("second"), "user.all", &[7; 500])?;
+    set(env.path("third"), "user.all", &[7; 500])?;
+    let root = File::open(MNT)?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs")?;
+    for name in ["third", "second"] {
+        super::env::fails(
+            File::open(env.path(name))?.sync_all(),
+            libc::EIO,
+            &format!("fsync of the {name}"),
+        )?;
+    }
+    disk.recover()?;
+    let _ = rustix::fs::syncfs(&root);
+    rustix::fs::syncfs(&root).context("syncfs when the disk is well again")?;
+    for name in ["third", "second"] {
+        File::open(env.path(name))?
+            .sync_all()
+            .with_context(|| format!("fsync of the {name}"))?;
+    }
+    drop(root);
+    mounted.end()?;
+    if let Some(complaint) = fs::check(&path)? {
+        bail!("{complaint}");
+    }
+    disk.end()
+}
+
+/// What dumpe2fs calls the state of a disk.
+fn state_of(disk: &Disk) -> Result<String> {
+    let text = disk.ask("stats -h")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Filesystem state:"));
+    Ok(line.context("no state")?.trim().to_owned())
+}
+
+/// A filesystem of which the disk lacks something is not clean after unmount: e2fsck looks at it.
+fn not_clean(env: &Env) -> Result<()> {
+    // The C driver calls it clean, unless it happens to look at what was lost.
+    env.only(Driver::Notblk)?;
+    let disk = Disk::new()?;
+    let path = disk.path();
+    tool("mke2fs", &["-q", "-F", "-t", "ext2", "-b", "4096", &path])?;
+    let mounted = Mounted::new(env.driver(), &path, MNT, "")?;
+    file::create_dir(env.path("dir"))?;
+    rustix::fs::sync();
+    disk.lose(&disk.blocks_of("/dir")?, 4096)?;
+    file::write(env.path("dir/file"), b"file")?;
+    let root = File::open(MNT)?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs")?;
+    lost(errno(rustix::fs::syncfs(&root)), "syncfs once more")?;
+    drop(root);
+    mounted.end()?;
+    let state = state_of(&disk)?;
+    ensure!(state.contains("not clean"), "it is {state:?}");
+    env.logged(&["metadata could not be written"])?;
+    disk.recover()?;
+    let (code, text) = crate::fs::tool_code("e2fsck", &["-p", &path])?;
+    ensure!(
+        code != 0 || text.contains("check forced"),
+        "e2fsck -p passes over it: {text}"
+    );
+    let (code, text) = crate::fs::tool_code("e2fsck", &["-fy", &path])?;
+    ensure!(code <= 1, "e2fsck -fy ended with {code}: {text}");
+    // Where nothing is lost it is clean, as it was found.
+    Mounted::new(env.driver(), &path, MNT, "")?.end()?;
+    let state = state_of(&disk)?;
+    ensure!(state == "clean", "it is {state:?}");
+    disk.end()
+}
+
+/// The first mount of a filesystem whose second block of the inode table is in use and not in memory at the second mount: of 16
+/// inodes each, with the first free number in the first one.
+fn fill_table(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    for number in 0..20 {
+        File::create(env.path(format!("file{number}")))?;
+    }
+    file::remove_file(env.path("file0"))?;
+    mounted.end()
+}
+
+/// A file cannot be made whose place in the inode table cannot be read: its maker is told, not nobody.
+fn unread_table_new(env: &Env) -> Result<()> {
+    fill_table(env)?;
+    let disk = Over::new(env, "dm_flakey")?;
+    let mounted = disk.mount("")?;
+    // Bitmap, directory and first block are in memory from here on.
+    File::create(env.path("first"))?;
+    rustix::fs::sync();
+    disk.turn_into("flakey", "0 1 1 error_reads")?;
+    let made = File::create(env.path("second")).map(drop);
+    disk.pass()?;
+    super::env::fails(made, libc::EIO, "a file whose inode cannot be read")?;
+    ensure!(!env.path("second").exists(), "it has a name");
+    File::create(env.path("second")).context("afterwards")?;
+    mounted.end()
+}
+
+/// An inode that could not be written for want of its neighbours is written later.
+fn unread_table(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    fill_table(env)?;
+    let disk = Over::new(env, "dm_flakey")?;
+    let mounted = disk.mount("errors=continue")?;
+    let handle = File::open(env.path("file19"))?;
+    rustix::fs::sync();
+    // The inode stays, the block it was read from does not.
+    rustix::fs::fadvise(
+        &File::open(disk.path())?,
+        0,
+        None,
+        rustix::fs::Advice::DontNeed,
+    )?;
+    handle.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o640))?;
+    disk.turn_into("flakey", "0 1 1 error_reads")?;
+    let root = File::open(MNT);
+    let told = handle.sync_all();
+    disk.pass()?;
+    super::env::fails(told, libc::EIO, "fsync")?;
+    drop(root);
+    let _ = rustix::fs::syncfs(&handle);
+    rustix::fs::syncfs(&handle).context("syncfs of a disk that has healed")?;
+    let stat = tool("debugfs", &["-D", "-R", "stat /file19", DISK])?;
+    ensure!(stat.contains("0640"), "the mode is not on the disk: {stat}");
+    env.logged(&["not written"])?;
+    drop(handle);
+    mounted.end()
 }
 
 /// How often the disk was told to put its cache of writes where it stays.

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Test> {
         test("export/made-up", made_up),
         test("export/reconnect", reconnect),
         test("export/connectable", connectable),
+        test("export/parent-gone", parent_gone).damages(),
     ]
 }
 
@@ -196,4 +197,37 @@ fn connectable(env: &Env) -> Result<()> {
     )?;
     ensure!(read(&plain)? == b"deep", "by the plain handle");
     mounted.end()
+}
+
+/// A directory whose `..` is no more, as it looks to one who is overtaken by a rename and a removal: no damage, and nothing is told.
+fn parent_gone(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    fs::create_dir_all(env.path("one/two"))?;
+    fs::create_dir(env.path("gone"))?;
+    let gone = fs::metadata(env.path("gone"))?.ino() as u32;
+    fs::remove_dir(env.path("gone"))?;
+    let handle = Handle::of(&env.path("one/two"))?;
+    mounted.end()?;
+    let text = tool("debugfs", &["-R", "blocks /one/two", DISK])?;
+    let block: u64 = text
+        .split_whitespace()
+        .find_map(|word| word.parse().ok())
+        .context("no block")?;
+    // Behind the twelve bytes of `.`.
+    std::os::unix::fs::FileExt::write_all_at(
+        &fs::OpenOptions::new().write(true).open(DISK)?,
+        &gone.to_le_bytes(),
+        block * env.block() + 12,
+    )?;
+    let mounted = env.mount("errors=remount-ro")?;
+    fails(
+        handle.open(&File::open(MNT)?, libc::O_RDONLY | libc::O_DIRECTORY),
+        libc::ESTALE,
+        "by a directory whose parent is gone",
+    )?;
+    fs::write(env.path("new"), b"new").context("a write afterwards")?;
+    mounted.end()?;
+    let recorded = crate::fs::recorded(DISK)?;
+    ensure!(recorded.is_none(), "{recorded:?}");
+    Ok(())
 }

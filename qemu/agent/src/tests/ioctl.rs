@@ -129,9 +129,10 @@ fn label_by_copy(env: &Env) -> Result<()> {
     );
     drop(root);
     mounted.end()?;
-    // Of 1 KiB blocks there are 8192 in a group; those of 3, 5 and 7 have copies too, with sparse_super.
+    // Of 1 KiB blocks there are 8192 in a group; those of 3, 5 and 7 have copies too, with sparse_super. The first of all is for
+    // whoever mounts it next.
     let disk = File::open(DISK)?;
-    for group in [1, 3, 5, 7] {
+    for group in [0, 1, 3, 5, 7] {
         let mut bytes = [0; 16];
         disk.read_exact_at(&mut bytes, (group * 8192 + 1) * 1024 + 120)?;
         ensure!(

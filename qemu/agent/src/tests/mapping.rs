@@ -9,7 +9,7 @@ use crate::sys::files::{fibmap, fiemap, Extent, EXTENT_LAST, EXTENT_MERGED};
 use crate::sys::files::{
     EXTENT_INLINE, EXTENT_NOT_ALIGNED, FIEMAP_CACHE, FIEMAP_SYNC, FIEMAP_XATTR,
 };
-use crate::sys::Mapping;
+use crate::sys::{fanotify::PreAccess, Mapping};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::{seek, SeekFrom};
@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Test> {
     tests.push(test("mapping/fibmap", fibmaps));
     tests.push(test("mapping/errnos", errnos));
     tests.push(test("mapping/xattr", xattrs));
+    tests.push(test("mapping/huge", huge));
+    tests.push(test("mapping/on-demand", on_demand));
     tests.push(test("mapping/xattr-128", xattrs).inode(128));
     tests
 }
@@ -339,5 +341,61 @@ fn errnos(env: &Env) -> Result<()> {
         "FIEMAP with a flag that is none",
     )?;
     drop(file);
+    mounted.end()
+}
+
+/// A large mapping lies as the file does, so that the processor can map it by pages of two megabytes.
+fn huge(env: &Env) -> Result<()> {
+    /// Such a page, in bytes.
+    const HUGE: u64 = 2 << 20;
+    let supported = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+    if !supported {
+        anyhow::bail!(super::env::Skip("kernel has no huge pages".into()));
+    }
+    let mounted = env.mount("")?;
+    let file = open_buffered(env.path("file"))?;
+    file.set_len(8 * HUGE)?;
+    // One after the other, of lengths that no two could be right by chance.
+    let mut mappings = Vec::new();
+    for offset in [0, 4096, HUGE - 8192, HUGE] {
+        let mapping = Mapping::at(&file, offset, (4 * HUGE + 4096) as usize)?;
+        let place = mapping.address() as u64;
+        ensure!(
+            place % HUGE == offset % HUGE,
+            "byte {offset} of the file is at {place:#x}"
+        );
+        mappings.push(mapping);
+    }
+    drop((mappings, file));
+    mounted.end()
+}
+
+/// Who fills files on demand is asked before anybody reads them (`FAN_PRE_ACCESS`).
+fn on_demand(env: &Env) -> Result<()> {
+    let mounted = env.mount("")?;
+    let path = env.path("file");
+    std::fs::write(&path, [1; 5000])?;
+    let asked = match PreAccess::watch(&path) {
+        // A kernel without such permissions.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            anyhow::bail!(super::env::Skip(format!("fanotify: {error}")))
+        }
+        other => other.context("watch")?,
+    };
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::read(path)
+    });
+    let mut asked = asked;
+    asked.allow_next()?;
+    while !reader.is_finished() {
+        // It reads more than once.
+        let _ = asked.allow_next();
+    }
+    let data = reader
+        .join()
+        .map_err(|_| anyhow::anyhow!("the reader died"))??;
+    ensure!(data == [1; 5000], "other data");
+    drop(asked);
     mounted.end()
 }

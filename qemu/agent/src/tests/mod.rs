@@ -9,9 +9,11 @@ mod acl;
 mod alloc;
 mod attributes;
 mod beneath;
+mod crash;
 mod cross;
 mod damage;
 mod data;
+mod defaults;
 mod differential;
 mod direct;
 mod discard;
@@ -145,6 +147,7 @@ fn all() -> Vec<Test> {
     tests.extend(freeze::tests());
     tests.extend(options::tests());
     tests.extend(remount::tests());
+    tests.extend(defaults::tests());
     tests.extend(sizes::tests());
     tests.extend(durable::tests());
     tests.extend(together::tests());
@@ -161,6 +164,7 @@ fn all() -> Vec<Test> {
     tests.extend(data::tests());
     tests.extend(direct::tests());
     tests.extend(stopped::tests());
+    tests.extend(crash::tests());
     tests.extend(fallback::tests());
     tests.extend(hold::tests());
     tests.extend(locking::tests());

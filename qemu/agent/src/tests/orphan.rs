@@ -127,6 +127,17 @@ fn tmpfile(env: &Env) -> Result<()> {
 
 fn tmpfile_refused(env: &Env) -> Result<()> {
     let mounted = env.mount("")?;
+    // In a directory that has been removed, and is open still.
+    fs::create_dir(env.path("gone"))?;
+    let gone = File::open(env.path("gone"))?;
+    fs::remove_dir(env.path("gone"))?;
+    let place = format!("/proc/self/fd/{}", gone.as_raw_fd());
+    fails(
+        open_tmpfile(Path::new(&place), 0),
+        libc::EPERM,
+        "in a directory that is gone",
+    )?;
+    drop(gone);
     fs::write(env.path("file"), b"")?;
     fails(
         open_tmpfile(&env.path("file"), 0),
@@ -162,7 +173,7 @@ pub(super) fn snapshot(env: &Env) -> Result<()> {
 }
 
 /// From the disk itself: the device's cache knows nothing of what a journal writes past it.
-fn copy(length: u64) -> Result<()> {
+pub(super) fn copy(length: u64) -> Result<()> {
     let from = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_DIRECT)

@@ -8,6 +8,7 @@ use crate::buf::Buffer;
 use crate::fs::{self as image, shown_options, tool, try_mount, try_remount, DISK, MNT};
 use crate::modules;
 use crate::quota::{self, Kind, Quota};
+use crate::sys::ioctl::{get_xattr, set_xattr};
 use crate::sys::{as_user, Mapping};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
@@ -585,6 +586,17 @@ fn on_off(env: &Env) -> Result<()> {
         libc::EPERM,
         "write to a quota file",
     )?;
+    // Nor can it be made one that can be written to.
+    let reader = File::open(&file)?;
+    let mut flags = get_xattr(&reader)?;
+    ensure!(flags.xflags & 8 != 0, "it is not immutable");
+    flags.xflags = 0;
+    fails(
+        set_xattr(&reader, flags),
+        libc::EPERM,
+        "chattr -i of a quota file",
+    )?;
+    drop(reader);
     open_to_all(env)?;
     let mine = env.path("mine");
     user(|| Ok(fs::write(&mine, vec![1; 50_000])?))?;

@@ -39,14 +39,14 @@ pub fn tests() -> Vec<Test> {
 }
 
 /// A direct write that has got its blocks and waits for its data.
-struct Stopped {
+pub(super) struct Stopped {
     source: Dm,
     thread: JoinHandle<std::io::Result<usize>>,
 }
 
 impl Stopped {
     /// Begins it at the end of `file`, and returns when the blocks are gone from the free ones.
-    fn new(file: &File) -> Result<Stopped> {
+    pub(super) fn new(file: &File) -> Result<Stopped> {
         load_target("dm_zero")?;
         let source = Dm::new("source", (MORE / 512) as u64, "zero", "").context("device-mapper")?;
         let data = OpenOptions::new()
@@ -70,7 +70,7 @@ impl Stopped {
     }
 
     /// Lets it go on, to its end.
-    fn go_on(self) -> Result<std::io::Result<usize>> {
+    pub(super) fn go_on(self) -> Result<std::io::Result<usize>> {
         self.source.resume()?;
         self.thread.join().map_err(|_| anyhow!("the writer died"))
     }

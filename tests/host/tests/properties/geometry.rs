@@ -3,11 +3,14 @@
 //! The superblock's check: each kind of damage is named, and nothing that passes can panic later.
 
 use notblk_format::corrupt::Corrupt;
-use notblk_format::features::{RO_COMPAT_EXTRA_ISIZE, RO_COMPAT_SPARSE_SUPER};
+use notblk_format::features::{
+    COMPAT_SPARSE_SUPER2, RO_COMPAT_EXTRA_ISIZE, RO_COMPAT_SPARSE_SUPER,
+};
 use notblk_format::geometry::Geometry;
 use notblk_format::group::RawGroupDesc;
 use notblk_format::superblock::{RawSuperBlock, MAGIC};
 use proptest::prelude::*;
+use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const DEVICE: u64 = 1 << 40;
@@ -225,6 +228,25 @@ fn copies_of_the_superblock() {
     let sparse = [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343];
     assert_eq!(copies(RO_COMPAT_SPARSE_SUPER), sparse);
     assert_eq!(copies(0), (0..400).collect::<Vec<_>>());
+    // Two groups by name; the rest is as if the feature were the only one.
+    for (groups, wanted) in [
+        ([1, 399], vec![0, 1, 399]),
+        ([7, 0], vec![0, 7]),
+        ([0, 0], vec![0]),
+    ] {
+        let geo = parse(|r| {
+            r.feature_ro_compat.set(RO_COMPAT_SPARSE_SUPER);
+            r.feature_compat.set(COMPAT_SPARSE_SUPER2);
+            r.backup_bgs = groups.map(U32::new);
+        })
+        .expect("sound");
+        let found: Vec<u32> = (0..400).filter(|&g| geo.group_has_super(g)).collect();
+        assert_eq!(found, wanted);
+        assert_eq!(
+            u64::from(geo.overhead_blocks()),
+            slow_overhead(&geo).min(u64::from(geo.blocks_count()))
+        );
+    }
 }
 
 /// The limits that the C driver of ext2 gives for 1, 2 and 4 KiB; larger blocks are limited by
@@ -337,7 +359,8 @@ fn exercise(geo: &Geometry, a: u32, b: u32) -> Result<(), TestCaseError> {
         prop_assert_eq!(geo.group_desc_at(group).is_ok(), valid);
         prop_assert_eq!(geo.ino(group, 0).is_ok(), valid);
         prop_assert!(geo.ino(group, geo.inodes_per_group()).is_err());
-        prop_assert!(geo.group_has_super(group) || group > 1);
+        let second = geo.backup_groups().is_none() && group == 1;
+        prop_assert!(geo.group_has_super(group) || (group != 0 && !second));
         if let Ok((block, offset)) = geo.group_desc_at(group) {
             prop_assert!(offset + 32 <= geo.block_size() as usize);
             prop_assert!(block > geo.first_data_block());
