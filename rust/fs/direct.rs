@@ -271,7 +271,8 @@ pub(super) fn write_end(completion: &Completion<'_, Notblk>) {
 }
 
 /// Waits until no direct I/O is in flight, with `i_rwsem` held exclusively so that none can begin: before anything is done
-/// through the page cache. **The call that the seed's patch adds**; `drain=off` leaves it out. C: `inode_dio_wait` in `ext4_buffered_write_iter`.
+/// through the page cache. **The call that the seed's patch adds**; `drain=off` leaves it out. C: `inode_dio_wait` in
+/// `ext4_buffered_write_iter`.
 pub(super) fn drain(lock: &Locked<Exclusive>) {
     let data = lock.sb().data();
     if !data.options.get().drain {

@@ -152,7 +152,7 @@ enum Links {
 /// Reads an inode from disk.
 fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> {
     let ino = new.ino();
-    let (raw, extra, in_body, is_on_disk) = {
+    let (raw, extra, in_body) = {
         let sb = new.sb();
         let (buffer, off) = buffer(sb, ino)?;
         let at = At::Inode(ino);
@@ -160,12 +160,12 @@ fn load(mut new: New<'_, Notblk>, links: Links) -> Result<InodeRef<'_, Notblk>> 
         let extra = read_extra(sb, &buffer, off).or_report(sb, at)?;
         check(sb, ino, &raw, links)?;
         let in_body = xattr::check_body(sb, &buffer, off)?.or_report(sb, at)?;
-        let is_on_disk = !buffer.is_on_its_way() && !xattr::is_block_on_its_way(sb, &raw);
-        (raw, extra, in_body, is_on_disk)
+        (raw, extra, in_body)
     };
-    if !is_on_disk {
-        new.read_ahead_of_disk();
-    }
+    new.read_from(|sb| {
+        let table = buffer(sb, ino).is_ok_and(|(table, _)| table.is_on_its_way());
+        table || xattr::is_block_on_its_way(sb, &raw)
+    });
     let time = |sec, extra: Option<U32>| {
         let t = time::decode(sec, extra);
         (t.sec, t.nsec)

@@ -571,11 +571,11 @@ fn check_features(
     if too_new || raw.feature_ro_compat.get() & features::RO_COMPAT_READONLY != 0 {
         if !sb.is_read_only() {
             let why = if too_new {
-                "a new revision"
+                "its revision is unknown"
             } else {
-                "read-only"
+                "the feature read-only"
             };
-            pr_info!("({}): mounted read-only: it is {why}\n", sb.id());
+            pr_info!("({}): mounted read-only: {why}\n", sb.id());
             sb.force_read_only();
         }
     }

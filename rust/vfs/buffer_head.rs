@@ -15,8 +15,8 @@ use crate::{
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
-/// A counted reference to a buffer whose contents are in memory unless said otherwise. Cannot outlive the superblock it came from, hence
-/// not the block device.
+/// A counted reference to a buffer whose contents are in memory unless said otherwise. Cannot outlive the superblock it came
+/// from, hence not the block device.
 ///
 /// # Invariants
 ///

@@ -595,10 +595,12 @@ impl<'sb, T: FileSystem> New<'sb, T> {
         Ok(())
     }
 
-    /// What was read is not on the disk yet: an earlier life of the inode in memory has left it in the buffer, and the first
-    /// `fsync` waits for that.
-    pub(crate) fn read_ahead_of_disk(&mut self) {
-        self.inode.leave_read_buffers();
+    /// Of an inode that has been read: where `is_ahead` says that the disk may not have that yet, an earlier life of the inode in
+    /// memory has left it in buffers, and the first `fsync` waits for them.
+    pub(crate) fn read_from(&mut self, is_ahead: impl FnOnce(&SuperBlock<T>) -> bool) {
+        if inode_sync::MAY_LEAVE_FIRST && is_ahead(self.inode.sb()) {
+            self.inode.leave_buffers();
+        }
     }
 
     /// The inode is complete: others may use it. C: `unlock_new_inode`.

@@ -28,6 +28,9 @@ use kernel::{
     sync::{atomic::AtomicFlag, Mutex},
 };
 
+/// Whether an inode may leave memory before the buffers that `write_inode` left: VFS keeps it if it has been told of them.
+pub(super) const MAY_LEAVE_FIRST: bool = cfg!(not(notblk_has_sync_inode_metadata));
+
 /// How many inodes, of all filesystems of ours, have their buffers written at this moment.
 static SYNCING: Atomic<i32> = Atomic::new(0);
 
@@ -180,10 +183,6 @@ impl<T: FileSystem> Table<T> {
 
 #[cfg(notblk_has_sync_inode_metadata)]
 impl<T: FileSystem> Inode<T> {
-    /// Of one that is being read, and was in memory before: nothing, for VFS keeps in memory whom [`Self::leave_buffers`] has told it
-    /// of.
-    pub(super) fn leave_read_buffers(&self) {}
-
     /// Tells VFS that `sync_inode_metadata` has something to wait for.
     pub(super) fn leave_buffers(&self) {
         // SAFETY: valid by invariant.
@@ -319,11 +318,6 @@ impl<T: FileSystem> Table<T> {
 
 #[cfg(not(notblk_has_sync_inode_metadata))]
 impl<T: FileSystem> Inode<T> {
-    /// Of one that is being read: what an earlier life of it in memory has left is to be waited for.
-    pub(super) fn leave_read_buffers(&self) {
-        self.leave_buffers();
-    }
-
     /// There is something to wait for.
     pub(super) fn leave_buffers(&self) {
         self.sync_state().leave();
