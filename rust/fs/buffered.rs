@@ -3,9 +3,7 @@
 //! Buffered reads and writes, and changes of size. C: `ext4_buffered_write_iter` and `ext4_write_checks` in
 //! `fs/ext4/file.c`, `ext2_setsize` in `fs/ext2/inode.c`.
 
-use super::{
-    direct, inode, last_mounted, orphan, record, truncate, Inode, Locked, Notblk, Transaction,
-};
+use super::{direct, last_mounted, orphan, record, truncate, Inode, Locked, Notblk, Transaction};
 use crate::vfs::{
     dio::Completion,
     errno::EOPNOTSUPP,
@@ -93,7 +91,8 @@ pub(super) fn write(request: &mut Request<'_, Notblk, Write>, origin: Origin) ->
         let written = request.buffered_write(&lock);
         if request.len() > 0 {
             // Short: blocks may have been allocated past what i_size covers now.
-            trim_past_eof(&lock);
+            // Should its buffer not be had, the inode is dirty.
+            let _ = trim_past_eof(&lock);
         }
         written
     }?;
@@ -142,7 +141,11 @@ pub(super) fn zero_past_eof(lock: &Locked<Exclusive>, pos: u64) -> Result {
 
 /// After a write that stopped early: frees blocks that it allocated past the end of file, and zeroes the rest of the last one,
 /// where a direct write may have been before it failed. C: `ext4_truncate_failed_write`.
-pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) {
+///
+/// # Errors
+///
+/// As [`truncate::free_range`].
+pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) -> Result {
     let size = lock.size();
     let inode: &Inode = lock;
     let rest = inode.sb().round_up(size).saturating_sub(size);
@@ -155,7 +158,7 @@ pub(super) fn trim_past_eof(lock: &Locked<Exclusive>) {
     }
     let invalidate = InvalidateLock::new(inode);
     lock.truncate_pagecache(&invalidate, size);
-    truncate::free_from(&Transaction::start(inode.sb()), inode, size);
+    truncate::free_from(&Transaction::start(inode.sb()), inode, size)
 }
 
 /// Finishes what a crash has interrupted: a file that was being shortened loses what it has behind its size. C: the part of
@@ -165,8 +168,7 @@ pub(super) fn cut(inode: &Locked<Exclusive>) -> Result {
     inode.zero_range(size, inode.sb().round_up(size).saturating_sub(size))?;
     let file: &Inode = inode;
     let _lock = InvalidateLock::new(file);
-    truncate::free_from(&Transaction::start(file.sb()), file, size);
-    Ok(())
+    truncate::free_from(&Transaction::start(file.sb()), file, size)
 }
 
 /// `truncate(2)`, both ways.
@@ -200,10 +202,8 @@ fn set_size(inode: &Locked<Exclusive>, size: u64, owner: Owner) -> Result {
             if file.sectors() != 0 {
                 orphan::add_or_tell(&transaction, file);
             }
-            truncate::free_from(&transaction, file, size);
-            // Its buffer has the new size and the old pointers since it went on the list, and the next fsync of a neighbour there
-            // would write that.
-            let shortened = inode::write(file);
+            // Since it went on the list its buffer has had the new size and the old pointers.
+            let shortened = truncate::free_from(&transaction, file, size);
             if file.nlink() != 0 && shortened.is_ok() {
                 // Left on the list it is shortened once more, by the next mount.
                 let _ = orphan::remove(&transaction, file);

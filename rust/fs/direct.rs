@@ -119,12 +119,15 @@ pub(super) fn write_iter(mut request: Request<'_, Notblk, Write>) -> Io {
     };
     if let (true, Lock::Exclusive(lock)) = (plan.extend, &plan.lock) {
         // Extending writes are always waited for, so all that will ever be written has been.
+        let mut trimmed = Ok(());
         if done.is_err() || request.len() > 0 {
             // This zeroes through the page cache, and what others wrote before we had the lock may be in flight to the page.
             drain(lock);
-            buffered::trim_past_eof(lock);
+            trimmed = buffered::trim_past_eof(lock);
         }
-        off_the_orphan_list(inode);
+        if trimmed.is_ok() {
+            off_the_orphan_list(inode);
+        }
         lock.isize_extended(plan.size, lock.size());
     }
     drop(plan);

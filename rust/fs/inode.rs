@@ -12,7 +12,9 @@ use super::{
 use crate::{
     format::{
         block::{Block, BlockMut},
-        dev, inode as disk,
+        dev,
+        features::RO_COMPAT_HUGE_FILE,
+        inode as disk,
         inode::{RawInode, RawInodeExtra},
         time::{self, DiskTime},
     },
@@ -47,6 +49,8 @@ pub(crate) struct InodeData {
     /// How many names it got (modulo 2^32), and how many of these an `fsync` has seen to the disk.
     pub(super) names: Atomic<u32>,
     pub(super) names_on_disk: Atomic<u32>,
+    /// It could not be written, and that has been reported.
+    pub(super) not_written: Atomic<bool>,
 }
 
 /// Fields of the inode on disk that have no place in `struct inode`.
@@ -76,6 +80,7 @@ impl InodeData {
             disk <- new_spinlock!(DiskFields::default(), "notblk::disk"),
             names: Atomic::new(0),
             names_on_disk: Atomic::new(0),
+            not_written: Atomic::new(false),
         }? Error)
     }
 }
@@ -256,7 +261,14 @@ fn check(sb: &SuperBlock, ino: u64, raw: &RawInode, links: Links) -> Result {
             .or_report(sb, At::Attributes(ino, acl))?;
     }
     zones::check_inode(sb, ino, raw)?;
-    if raw.size() > sb.data().geo.max_file_size() {
+    let huge = sb.data().features_ro_compat & RO_COMPAT_HUGE_FILE != 0;
+    // With sizes in blocks, which is for reading only, there are larger ones.
+    let max_size = if huge {
+        i64::MAX as u64
+    } else {
+        sb.data().geo.max_file_size()
+    };
+    if raw.size() > max_size {
         return Err(error::report_inode(
             sb,
             ino,

@@ -14,6 +14,8 @@
 //!
 //! `SuperData::orphans` protects all of it. Who adds or removes an inode holds its `i_rwsem`, or is the only one to know it.
 
+mod taken;
+
 use super::{
     buffered,
     error::{self, At, OrReport},
@@ -32,6 +34,7 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNode, RBTreeNodeReservation},
 };
+use taken::Taken;
 
 /// The list, in memory.
 pub(crate) struct Orphans {
@@ -39,10 +42,8 @@ pub(crate) struct Orphans {
     first: u32,
     /// By inode number.
     all: RBTree<u32, Neighbours>,
-    /// How many inodes were taken off it, the unknown ones before the mount counting as one.
-    taken: u64,
-    /// Of how many of these the disk knows.
-    taken_on_disk: u64,
+    /// What was taken off it, and not written since.
+    taken: Taken,
 }
 
 /// The inodes before and after one, or 0.
@@ -58,8 +59,7 @@ impl Orphans {
         Self {
             first: 0,
             all: RBTree::new(),
-            taken: 1,
-            taken_on_disk: 0,
+            taken: Taken::new(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Orphans {
     fn forget(&mut self) {
         self.first = 0;
         self.all = RBTree::new();
-        self.taken = self.taken.saturating_add(1);
+        self.taken.add_all();
     }
 
     /// Takes `ino` out, and answers what its neighbours were.
@@ -89,7 +89,7 @@ impl Orphans {
         if let Some(after) = self.all.get_mut(&was.next) {
             after.previous = was.previous;
         }
-        self.taken = self.taken.saturating_add(1);
+        self.taken.add(ino);
         Some(was)
     }
 }
@@ -150,18 +150,30 @@ pub(super) fn before_sync(inode: &Inode) -> Result {
         return Ok(());
     }
     let sb = inode.sb();
-    let taken = {
+    let then = {
         let orphans = sb.data().orphans.lock();
-        if orphans.taken_on_disk >= orphans.taken {
+        // CAST: all numbers have 32 bits.
+        if !orphans.taken.may_have(inode.ino() as u32) {
             return Ok(());
         }
-        orphans.taken
+        orphans.taken.now()
     };
-    // The superblock and whatever inodes lead to what was taken off: with all else, for that is simple, and seldom.
-    sb.sync_device()?;
-    let mut orphans = sb.data().orphans.lock();
-    orphans.taken_on_disk = orphans.taken_on_disk.max(taken);
+    // The superblock and whatever inodes lead to it: with all else, for that is simple, and seldom.
+    if !super_block::write_all(sb) {
+        return Err(EIO);
+    }
+    is_on_disk(sb, then);
     Ok(())
+}
+
+/// How far it has come, to be asked before all is written, for [`is_on_disk`].
+pub(super) fn now(sb: &SuperBlock) -> u64 {
+    sb.data().orphans.lock().taken.now()
+}
+
+/// All that had changed `then` is on the disk.
+pub(super) fn is_on_disk(sb: &SuperBlock, then: u64) {
+    sb.data().orphans.lock().taken.is_on_disk(then);
 }
 
 /// Whether nothing has been put on the list since the mount and is there still. What a read-only mount leaves on the disk does
@@ -261,7 +273,7 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
             }
             let lock = orphan.lock();
             let cut = buffered::cut(&lock);
-            // Without the blocks it is on the disk before it is off the list.
+            // Without the blocks it is in the table before it is off the list.
             inode::write(&orphan)?;
             remove(&Transaction::start(sb), &orphan)?;
             cut?;

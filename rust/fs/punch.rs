@@ -72,7 +72,7 @@ fn punch_hole(
         if first < behind {
             // CAST: below the format's limit, which is a block number of 32 bits.
             let first = first as u32;
-            truncate::free_range(&Transaction::start(sb), inode, first, behind);
+            truncate::free_range(&Transaction::start(sb), inode, first, behind)?;
         }
     }
     inode.mark_dirty();

@@ -401,6 +401,7 @@ impl super_block::Operations for Notblk {
         if sb.is_read_only() || freeze::is_frozen(sb) {
             return Ok(());
         }
+        let then = orphan::now(sb);
         if wait {
             rewrite_lost(sb);
         }
@@ -412,6 +413,7 @@ impl super_block::Operations for Notblk {
             // flushes.
             sb.sync_device()?;
             sb.flush_device()?;
+            orphan::is_on_disk(sb, then);
         }
         Ok(())
     }
@@ -483,12 +485,28 @@ impl super_block::Operations for Notblk {
     }
 
     fn write_inode(inode: &Inode) -> Result {
-        record::emergency_state(inode.sb())?;
-        inode::write(inode).map(drop).inspect_err(|&e| {
-            // Whoever changed it has been told that it is changed.
-            let at = At::Inode(inode.ino());
-            error::report_failed(inode.sb(), e, at, fmt!("{at}: not written: {e:?}"));
-        })
+        let sb = inode.sb();
+        record::emergency_state(sb)?;
+        if sb.is_read_only() {
+            // It could not be written before that, which has been told.
+            return Ok(());
+        }
+        if freeze::is_frozen(sb) {
+            return Err(EAGAIN);
+        }
+        let written = inode::write(inode);
+        let before = &inode.data().not_written;
+        match written {
+            Ok(_) => before.store(false, Relaxed),
+            // Whoever changed it has been told that it is changed. Once: it is tried again and again.
+            Err(e) if !before.load(Relaxed) => {
+                before.store(true, Relaxed);
+                let at = At::Inode(inode.ino());
+                error::report_failed(sb, e, at, fmt!("{at}: not written: {e:?}"));
+            }
+            Err(_) => {}
+        }
+        written.map(drop)
     }
 
     fn inode_buffer(inode: &Inode) -> Result<Buffer<'_>> {
@@ -702,18 +720,25 @@ pub(super) fn write_state(sb: &SuperBlock, clean: bool) -> Result {
 /// Writes what the superblock is about to vouch for, which must not come after it. False where the disk refuses some of it, now
 /// as before. (`ext4.ko` calls the filesystem clean then, unless it happens to look at what was lost.)
 fn is_all_on_disk(sb: &SuperBlock) -> Result<bool> {
-    rewrite_lost(sb);
-    // Its own error may be one of which somebody has been told, and which has been mended since.
-    let _ = sb.sync_device();
-    let lost = sb.device_failed(&mut sb.data().failed.lock());
-    if lost {
+    let all = write_all(sb);
+    if !all {
         pr_err!(
             "({}): metadata could not be written: e2fsck must look at it\n",
             sb.id()
         );
     }
     sb.flush_device()?;
-    Ok(!lost)
+    Ok(all)
+}
+
+/// Writes all metadata that is in buffers, also what the disk has refused before, and waits. False where it refuses some.
+pub(super) fn write_all(sb: &SuperBlock) -> bool {
+    rewrite_lost(sb);
+    // Its own error may be one of which somebody has been told, and which has been mended since.
+    let _ = sb.sync_device();
+    // The next sync will see it too, and try again.
+    let mut seen = *sb.data().failed.lock();
+    !sb.device_failed(&mut seen)
 }
 
 /// The superblock as the disk has it.

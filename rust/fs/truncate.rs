@@ -7,6 +7,7 @@
 use super::{
     balloc::{self, Run},
     error::{self, At, OrReport},
+    inode,
     map::{put_ptr, read_ptr, BlockMap},
     Inode, Transaction,
 };
@@ -16,12 +17,23 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Frees all blocks of file blocks `start..end`, and indirect blocks that have nothing left.
-pub(super) fn free_range(transaction: &Transaction<'_>, inode: &Inode, start: u32, end: u64) {
+/// Frees all blocks of file blocks `start..end`, and indirect blocks that have nothing left. The inode's buffer knows of it then:
+/// whoever gets the blocks may sync a neighbour there, and the disk must not have two owners for them.
+///
+/// # Errors
+///
+/// `EIO` where the buffer cannot be had; the blocks are free.
+pub(super) fn free_range(
+    transaction: &Transaction<'_>,
+    inode: &Inode,
+    start: u32,
+    end: u64,
+) -> Result {
     free_range_of(transaction, inode, &mut inode.data().map.lock(), start, end);
+    inode::write(inode).map(drop)
 }
 
-/// As [`free_range`], with the inode's map locked already.
+/// The first part of [`free_range`], with the inode's map locked already.
 pub(super) fn free_range_of(
     transaction: &Transaction<'_>,
     inode: &Inode,
@@ -48,16 +60,27 @@ pub(super) fn free_range_of(
 }
 
 /// Frees everything from byte `size` on, the block that `size` lies in excepted.
-pub(super) fn free_from(transaction: &Transaction<'_>, inode: &Inode, size: u64) {
+///
+/// # Errors
+///
+/// As [`free_range`].
+pub(super) fn free_from(transaction: &Transaction<'_>, inode: &Inode, size: u64) -> Result {
     let sb = inode.sb();
-    if let Ok(first) = u32::try_from(sb.block_of(sb.round_up(size))) {
-        free_range(transaction, inode, first, u64::MAX);
+    match u32::try_from(sb.block_of(sb.round_up(size))) {
+        Ok(first) => free_range(transaction, inode, first, u64::MAX),
+        Err(_) => Ok(()),
     }
 }
 
-/// Frees everything.
+/// Frees everything, of an inode that is about to be written for the last time.
 pub(super) fn free_all(transaction: &Transaction<'_>, inode: &Inode) {
-    free_range(transaction, inode, 0, u64::MAX);
+    free_range_of(
+        transaction,
+        inode,
+        &mut inode.data().map.lock(),
+        0,
+        u64::MAX,
+    );
 }
 
 /// Frees blocks run by run.

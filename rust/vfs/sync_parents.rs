@@ -52,8 +52,7 @@ impl<T: FileSystem> Drop for Dentry<T> {
 
 /// Writes the directory of an inode whose name is new, and waits; and so on upwards, while the directory's own name is new.
 ///
-/// A name is new until it has been written: who comes meanwhile writes it too, and who comes after a failure tries again. (In C
-/// the one returns at once, and so does the other.)
+/// A name is new until it has been written: who comes meanwhile waits for it too. (In C he returns at once.)
 pub(super) fn sync_parents<T: FileSystem>(inode: &Inode<T>) -> Result {
     let mut mark = T::new_name(inode);
     let mut name = mark.and_then(|_| Dentry::of(inode));

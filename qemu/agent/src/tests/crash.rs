@@ -11,10 +11,10 @@ use super::stopped::Stopped;
 use super::{test, Test};
 use crate::attributes::{get, set};
 use crate::buf::stamped;
-use crate::fs::{open_buffered, open_direct, tool, tool_code, Mounted, DISK2, MNT};
+use crate::fs::{open_buffered, open_direct, tool, tool_code, Mounted, DISK, DISK2, MNT};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
-use rustix::fs::{linkat, AtFlags, CWD};
+use rustix::fs::{fallocate, linkat, AtFlags, FallocateFlags, CWD};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -33,6 +33,7 @@ pub fn tests() -> Vec<Test> {
             .mib(16),
         test("crash/first-name", first_name).mib(16),
         test("crash/shortened", shortened).mib(16),
+        test("crash/punched", punched).mib(16),
     ]
 }
 
@@ -161,6 +162,42 @@ fn shortened(env: &Env) -> Result<()> {
         "{said}"
     );
     wipe()?;
+    drop((file, other));
+    mounted.end()
+}
+
+/// Blocks that a punch has freed, and that others may have by now, are not on the disk as the file's when a neighbour in the inode
+/// table has been synced.
+fn punched(env: &Env) -> Result<()> {
+    env.only(Driver::Notblk)?;
+    let disk = Over::new(env, "dm_mod")?;
+    let mounted = disk.mount("")?;
+    let data = stamped(10 * env.block(), 1).to_vec();
+    for name in ["one", "other"] {
+        fs::write(env.path(name), &data)?;
+    }
+    rustix::fs::sync();
+    let blocks = || tool("debugfs", &["-D", "-R", "blocks /one", DISK]);
+    let before = blocks()?;
+    let file = open_buffered(env.path("one"))?;
+    fallocate(
+        &file,
+        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        0,
+        5 * env.block(),
+    )?;
+    let other = open_buffered(env.path("other"))?;
+    other.write_all_at(&data, data.len() as u64)?;
+    other.sync_all()?;
+    let after = blocks()?;
+    let count = |text: &str| {
+        let words = text.lines().filter(|line| !line.starts_with("debugfs"));
+        words.flat_map(str::split_whitespace).count()
+    };
+    ensure!(
+        count(&before) == 10 && count(&after) == 5,
+        "the file had {before}, and has {after}"
+    );
     drop((file, other));
     mounted.end()
 }
