@@ -273,8 +273,6 @@ fn try_cleanup(sb: &SuperBlock) -> Result {
             }
             let lock = orphan.lock();
             let cut = buffered::cut(&lock);
-            // Without the blocks it is in the table before it is off the list.
-            inode::write(&orphan)?;
             remove(&Transaction::start(sb), &orphan)?;
             cut?;
             truncated = truncated.saturating_add(1);

@@ -413,7 +413,9 @@ impl super_block::Operations for Notblk {
             // flushes.
             sb.sync_device()?;
             sb.flush_device()?;
-            orphan::is_on_disk(sb, then);
+            if !has_failed(sb) {
+                orphan::is_on_disk(sb, then);
+            }
         }
         Ok(())
     }
@@ -736,9 +738,13 @@ pub(super) fn write_all(sb: &SuperBlock) -> bool {
     rewrite_lost(sb);
     // Its own error may be one of which somebody has been told, and which has been mended since.
     let _ = sb.sync_device();
-    // The next sync will see it too, and try again.
+    !has_failed(sb)
+}
+
+/// Whether writes to the device have failed since [`rewrite_lost`]. The next one sees that too, and tries again.
+fn has_failed(sb: &SuperBlock) -> bool {
     let mut seen = *sb.data().failed.lock();
-    !sb.device_failed(&mut seen)
+    sb.device_failed(&mut seen)
 }
 
 /// The superblock as the disk has it.

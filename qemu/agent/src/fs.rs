@@ -67,6 +67,11 @@ pub fn tool_code(program: &str, arguments: &[&str]) -> Result<(i32, String)> {
     Ok((code, text))
 }
 
+/// Runs one command of debugfs on the unmounted first disk, which it may change.
+pub fn debugfs(command: &str) -> Result<String> {
+    tool("debugfs", &["-w", "-R", command, DISK])
+}
+
 /// Makes an empty filesystem for the driver under test.
 ///
 /// For notblk it is what `mke2fs -t ext2` makes. For the C driver it is the seed's ground: ext4

@@ -23,39 +23,48 @@ pub struct FsError {
     pub ino: Option<u32>,
 }
 
+/// A group of this class, with one mark: on `path`, or on more, as `of` says, for the events of `mask`.
+fn listen(path: &Path, class: u32, of: u32, mask: u64) -> Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: no memory of ours is touched.
+    let fd = unsafe { libc::fanotify_init(class | libc::FAN_CLOEXEC, libc::O_RDONLY as u32) };
+    if fd < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    let file = unsafe { File::from_raw_fd(fd) };
+    let flags = libc::FAN_MARK_ADD | of;
+    // SAFETY: `path` is a C string that lives through the call.
+    let code = unsafe { libc::fanotify_mark(fd, flags, mask, libc::AT_FDCWD, path.as_ptr()) };
+    if code < 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(file)
+}
+
+/// Waits for something to read; `TimedOut` where there is nothing for so many seconds.
+fn wait_for(file: &File, seconds: i64) -> Result<()> {
+    let mut fds = [PollFd::new(file, PollFlags::IN)];
+    let wait = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    match poll(&mut fds, Some(&wait))? {
+        0 => Err(ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
 impl Errors {
     /// Of the filesystem on which `path` is.
     pub fn watch(path: &Path) -> Result<Errors> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let flags = libc::FAN_CLASS_NOTIF | libc::FAN_REPORT_FID | libc::FAN_CLOEXEC;
-        // SAFETY: no memory of ours is touched.
-        let fd = unsafe { libc::fanotify_init(flags, libc::O_RDONLY as u32) };
-        if fd < 0 {
-            return Err(Error::last_os_error());
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        let file = unsafe { File::from_raw_fd(fd) };
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
-        // SAFETY: `path` is a C string that lives through the call.
-        let code = unsafe {
-            libc::fanotify_mark(fd, flags, libc::FAN_FS_ERROR, libc::AT_FDCWD, path.as_ptr())
-        };
-        if code < 0 {
-            return Err(Error::last_os_error());
-        }
-        Ok(Errors(file))
+        let class = libc::FAN_CLASS_NOTIF | libc::FAN_REPORT_FID;
+        listen(path, class, libc::FAN_MARK_FILESYSTEM, libc::FAN_FS_ERROR).map(Errors)
     }
 
     /// The next event; `TimedOut` where there is none for five seconds.
     pub fn next(&mut self) -> Result<FsError> {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let wait = Timespec {
-            tv_sec: 5,
-            tv_nsec: 0,
-        };
-        if poll(&mut fds, Some(&wait))? == 0 {
-            return Err(ErrorKind::TimedOut.into());
-        }
+        wait_for(&self.0, 5)?;
         // Less than two events, which all have the same length here.
         let mut bytes = [0; 4096];
         let length = self.0.read(&mut bytes)?;
@@ -74,35 +83,13 @@ pub struct PreAccess(File);
 impl PreAccess {
     /// Of one file. `EINVAL` where the kernel asks nobody, `EOPNOTSUPP` where the filesystem does not.
     pub fn watch(path: &Path) -> Result<PreAccess> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        let flags = libc::FAN_CLASS_PRE_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
-        // SAFETY: no memory of ours is touched.
-        let fd = unsafe { libc::fanotify_init(flags, libc::O_RDONLY as u32) };
-        if fd < 0 {
-            return Err(Error::last_os_error());
-        }
-        // SAFETY: a new descriptor that nobody else has.
-        let file = unsafe { File::from_raw_fd(fd) };
-        let flags = libc::FAN_MARK_ADD;
-        // SAFETY: `path` is a C string that lives through the call.
-        let code =
-            unsafe { libc::fanotify_mark(fd, flags, PRE_ACCESS, libc::AT_FDCWD, path.as_ptr()) };
-        if code < 0 {
-            return Err(Error::last_os_error());
-        }
-        Ok(PreAccess(file))
+        let class = libc::FAN_CLASS_PRE_CONTENT | libc::FAN_NONBLOCK;
+        listen(path, class, 0, PRE_ACCESS).map(PreAccess)
     }
 
     /// Lets the next reader go on; `TimedOut` where there is none for a second.
     pub fn allow_next(&mut self) -> Result<()> {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let wait = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        };
-        if poll(&mut fds, Some(&wait))? == 0 {
-            return Err(ErrorKind::TimedOut.into());
-        }
+        wait_for(&self.0, 1)?;
         let mut bytes = [0; 4096];
         let length = self.0.read(&mut bytes)?;
         let mut rest = &bytes[..length];

@@ -4,7 +4,7 @@
 use super::env::{errno, fails, Env};
 use super::{test, Test};
 use crate::buf::stamped;
-use crate::fs::{self as image, shown_options, tool, try_remount, DISK, MNT};
+use crate::fs::{self as image, debugfs, shown_options, tool, try_remount, DISK, MNT};
 use anyhow::{ensure, Context, Result};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -19,11 +19,6 @@ pub fn tests() -> Vec<Test> {
         // Its journal is nobody's afterwards.
         test("defaults/journal", journal).block(1024).damages(),
     ]
-}
-
-/// Changes the superblock of the unmounted filesystem.
-fn debugfs(command: &str) -> Result<()> {
-    tool("debugfs", &["-w", "-R", command, DISK]).map(drop)
 }
 
 /// Whether the mount shows an option.
@@ -44,7 +39,7 @@ fn discard(env: &Env) -> Result<()> {
         super::discard::gives_back(env, discards).with_context(|| format!("{options:?}"))?;
         mounted.end()?;
     }
-    debugfs("ssv default_mount_opts 0")
+    debugfs("ssv default_mount_opts 0").map(drop)
 }
 
 /// Mounts read-only by itself, and stays so.
@@ -68,7 +63,7 @@ fn stays_read_only(env: &Env) -> Result<()> {
 fn read_only(env: &Env) -> Result<()> {
     debugfs("feature read-only")?;
     stays_read_only(env)?;
-    debugfs("feature -read-only")
+    debugfs("feature -read-only").map(drop)
 }
 
 /// A revision of the format that does not exist yet.

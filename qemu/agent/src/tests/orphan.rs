@@ -4,7 +4,7 @@
 use super::env::{errno, fails, Env};
 use super::{test, Test};
 use crate::buf::Buffer;
-use crate::fs::{open_buffered, tool, tool_code, try_remount, Mounted, DISK, DISK2, MNT};
+use crate::fs::{debugfs, open_buffered, tool, tool_code, try_remount, Mounted, DISK, DISK2, MNT};
 use anyhow::{ensure, Context, Result};
 use notblk_protocol::Driver;
 use rustix::fs::{linkat, AtFlags, CWD};
@@ -345,11 +345,6 @@ fn read_only_first(env: &Env) -> Result<()> {
     wipe()?;
     drop(file);
     mounted.end()
-}
-
-/// Runs one command of debugfs on the unmounted disk.
-fn debugfs(command: &str) -> Result<String> {
-    tool("debugfs", &["-w", "-R", command, DISK])
 }
 
 /// A machine that stopped while files became shorter: as the disk is then, made by hand.
