@@ -154,11 +154,14 @@ impl Cache {
             return Ok(lock);
         }
         let path = self.root.join("locks").join(name);
-        let owner = fs::read_to_string(&path).unwrap_or_default();
-        let owner = owner.trim();
+        // Empty between the taking of the lock and the writing of the number.
+        let owner = match fs::read_to_string(&path).unwrap_or_default().trim() {
+            "" => String::new(),
+            pid => format!(" (pid {pid})"),
+        };
         let step = ui.step(
             "lock",
-            &format!("waiting for another xtask (pid {owner}) that {what}"),
+            &format!("waiting for another xtask{owner} that {what}"),
         );
         loop {
             interrupt::check()?;
