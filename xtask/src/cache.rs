@@ -154,11 +154,7 @@ impl Cache {
             return Ok(lock);
         }
         let path = self.root.join("locks").join(name);
-        // Empty between the taking of the lock and the writing of the number.
-        let owner = match fs::read_to_string(&path).unwrap_or_default().trim() {
-            "" => String::new(),
-            pid => format!(" (pid {pid})"),
-        };
+        let owner = holder(&path);
         let step = ui.step(
             "lock",
             &format!("waiting for another xtask{owner} that {what}"),
@@ -343,6 +339,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Who holds the lock at `path`, in brackets; nothing between the taking of the lock and the writing of the number.
+fn holder(path: &Path) -> String {
+    match fs::read_to_string(path).unwrap_or_default().trim() {
+        "" => String::new(),
+        pid => format!(" (pid {pid})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +368,16 @@ mod tests {
         assert_eq!(made, again);
         assert_eq!(fs::read_to_string(made.join("file")).unwrap(), "content");
         assert!(!cache.root.join("tmp-thing-1").exists());
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_named_once_it_is_known() {
+        let (_dir, cache, _ui) = setup();
+        let path = cache.root.join("locks").join("one");
+        let _lock = cache.try_lock("one").unwrap().unwrap();
+        assert_eq!(holder(&path), format!(" (pid {})", std::process::id()));
+        fs::write(&path, "").unwrap();
+        assert_eq!(holder(&path), "");
     }
 
     #[test]
