@@ -339,7 +339,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Who holds the lock at `path`, in brackets; nothing between the taking of the lock and the writing of the number.
+/// Who holds the lock at `path`, in brackets; nothing while its number is being written. Just before, it is the last holder's.
 fn holder(path: &Path) -> String {
     match fs::read_to_string(path).unwrap_or_default().trim() {
         "" => String::new(),
