@@ -63,6 +63,8 @@ void notblk_folio_batch_release(struct folio_batch *batch);
 void notblk_folio_lock(struct folio *folio);
 void notblk_folio_unlock(struct folio *folio);
 struct buffer_head *notblk_folio_buffers(struct folio *folio);
+void notblk_mark_buffer_dirty(struct buffer_head *bh);
+void notblk_mmb_mark_buffer_dirty(struct buffer_head *bh, struct mapping_metadata_bhs *mmb);
 void notblk_clean_bdev_aliases(struct super_block *sb, u64 block, u64 count);
 
 /* linux/blkdev.h */

@@ -134,12 +134,12 @@ impl<'sb> WriteAccess<'_, 'sb> {
         let bh = self.buffer.as_raw();
         // SAFETY: valid; an inode's list is valid as long as the inode, which empties it before it goes.
         unsafe {
-            // A write that failed meanwhile has taken that back, and C warns of dirty buffers that nobody has read. C:
+            // A write that failed meanwhile has taken that back; one that is about to fail still will. C:
             // `__ext4_handle_dirty_metadata`.
             bindings::notblk_set_buffer_uptodate(bh);
             match of {
-                None => bindings::mark_buffer_dirty(bh),
-                Some(mmb) => bindings::mmb_mark_buffer_dirty(bh, mmb),
+                None => bindings::notblk_mark_buffer_dirty(bh),
+                Some(mmb) => bindings::notblk_mmb_mark_buffer_dirty(bh, mmb),
             }
         }
         self.reference()
