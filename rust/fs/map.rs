@@ -527,7 +527,7 @@ impl Branch {
     /// Gives everything back. What cannot be freed has been reported, and is e2fsck's.
     fn free(&self, transaction: &Transaction<'_>) {
         for &start in self.indirect.iter().take(self.missing) {
-            if let Some(buffer) = transaction.sb().bread_cached(start) {
+            if let Some(buffer) = transaction.sb().find_buffer(start) {
                 transaction.forget(buffer);
             }
             let _ = balloc::free(transaction, Run { start, count: 1 });

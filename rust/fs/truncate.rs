@@ -139,7 +139,7 @@ impl Freeing<'_, '_> {
             if !self.inode.is_regular() {
                 // A directory's blocks are metadata: dirty, and on this inode's list for fsync. The block's next owner
                 // must find neither.
-                if let Some(buffer) = sb.bread_cached(ptr) {
+                if let Some(buffer) = sb.find_buffer(ptr) {
                     self.transaction.forget(buffer);
                 }
             }

@@ -179,7 +179,7 @@ pub(super) fn shared_buffer(inode: &Inode) -> Option<Buffer<'_>> {
     if block == 0 {
         return None;
     }
-    inode.sb().bread_cached(block)
+    inode.sb().find_buffer(block)
 }
 
 /// Whether the disk may not have an inode's block of attributes as it is.
@@ -187,7 +187,7 @@ pub(super) fn is_block_on_its_way(sb: &SuperBlock, raw: &RawInode) -> bool {
     let block = raw.file_acl.get();
     block != 0
         && sb
-            .bread_cached(block)
+            .find_buffer(block)
             .is_some_and(|block| block.is_on_its_way())
 }
 

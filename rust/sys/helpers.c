@@ -192,6 +192,11 @@ void notblk_lock_buffer(struct buffer_head *bh)
 	lock_buffer(bh);
 }
 
+bool notblk_trylock_buffer(struct buffer_head *bh)
+{
+	return trylock_buffer(bh);
+}
+
 int notblk_bh_read_locked(struct buffer_head *bh)
 {
 	return __bh_read(bh, 0, true);

@@ -47,6 +47,7 @@ void notblk_brelse(struct buffer_head *bh);
 void notblk_bforget(struct buffer_head *bh);
 void notblk_get_bh(struct buffer_head *bh);
 void notblk_lock_buffer(struct buffer_head *bh);
+bool notblk_trylock_buffer(struct buffer_head *bh);
 int notblk_bh_read_locked(struct buffer_head *bh);
 bool notblk_buffer_on_its_way(const struct buffer_head *bh);
 bool notblk_buffer_uptodate(const struct buffer_head *bh);

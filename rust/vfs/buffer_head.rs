@@ -116,13 +116,26 @@ impl Buffer<'_> {
             if !self.has_contents() {
                 return to_result(bindings::notblk_bh_read_locked(bh));
             }
-            // An fsync that waited for the failed write is about to ask by this flag how it went.
-            if !inode_sync::is_any_syncing() {
-                bindings::notblk_set_buffer_uptodate(bh);
-            }
+            count_as_read(bh);
             bindings::unlock_buffer(bh);
         }
         Ok(())
+    }
+
+    /// Has the contents count as read again that a failed write has left. Where a write is under way, it says itself how it went.
+    /// Does not sleep. C: `__ext4_handle_dirty_metadata`, which does not look.
+    pub(super) fn keep_contents(&self) {
+        if self.is_uptodate() {
+            return;
+        }
+        let bh = self.as_raw();
+        // SAFETY: valid by invariant; unlocked by the same task.
+        unsafe {
+            if bindings::notblk_trylock_buffer(bh) {
+                count_as_read(bh);
+                bindings::unlock_buffer(bh);
+            }
+        }
     }
 
     /// After a failed write, of which the caller tells by itself: the contents count as read, and the error as known. C:
@@ -156,6 +169,19 @@ impl Buffer<'_> {
                 block_len: self.len(),
             }),
         }
+    }
+}
+
+/// What is in memory counts as read, though a write of it may have failed; unless an `fsync` that waited for that write is about to
+/// ask by this flag how it went. Such a buffer has its contents none the less ([`Buffer::has_contents`]).
+///
+/// # Safety
+///
+/// The buffer is valid, and the caller has locked it.
+pub(super) unsafe fn count_as_read(bh: *mut bindings::buffer_head) {
+    if !inode_sync::is_any_syncing() {
+        // SAFETY: by the contract.
+        unsafe { bindings::notblk_set_buffer_uptodate(bh) };
     }
 }
 

@@ -5,7 +5,10 @@
 //!
 //! C: `mark_buffer_write_io_error` and `end_buffer_async_write` in `fs/buffer.c`, which leave it at that, and ext4 with them.
 
-use super::{Buffer, FileSystem, SuperBlock};
+use super::{
+    buffer_head::{count_as_read, Buffer},
+    FileSystem, SuperBlock,
+};
 use crate::sys::bindings;
 use core::{mem::MaybeUninit, ptr::NonNull};
 use kernel::ffi::c_ulong;
@@ -92,8 +95,8 @@ unsafe fn redirty_folio(folio: *mut bindings::folio) {
             // Under the buffer's lock no write of it is under way.
             bindings::notblk_lock_buffer(bh);
             if bindings::notblk_buffer_write_io_error(bh) {
-                bindings::notblk_set_buffer_uptodate(bh);
-                bindings::mark_buffer_dirty(bh);
+                count_as_read(bh);
+                bindings::notblk_mark_buffer_dirty(bh);
             }
             bindings::unlock_buffer(bh);
             bh = (*bh).b_this_page;

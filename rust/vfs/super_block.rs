@@ -406,15 +406,15 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         buffer.has_contents().then_some(buffer)
     }
 
-    /// The block if it is in memory; never reads. Sleeps, for a page's lock. C: `sb_find_get_block_nonatomic`.
-    pub(crate) fn bread_cached(&self, block: u32) -> Option<Buffer<'_>> {
+    /// The block's buffer if there is one, whatever is in it: for who wants to write, wait for or forget it. Never reads. Sleeps, for
+    /// a page's lock. C: `sb_find_get_block_nonatomic`.
+    pub(crate) fn find_buffer(&self, block: u32) -> Option<Buffer<'_>> {
         // SAFETY: valid by invariant.
         let bh = ptr::NonNull::new(unsafe {
             bindings::notblk_sb_find_get_block_nonatomic(self.as_raw(), u64::from(block))
         })?;
         // SAFETY: a reference of our own to a buffer of this device.
-        let buffer = unsafe { Buffer::from_raw(bh) };
-        buffer.has_contents().then_some(buffer)
+        Some(unsafe { Buffer::from_raw(bh) })
     }
 }
 

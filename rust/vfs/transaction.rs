@@ -131,12 +131,11 @@ impl<'sb> WriteAccess<'_, 'sb> {
 
     fn mark(&mut self, of: Option<*mut bindings::mapping_metadata_bhs>) -> Buffer<'sb> {
         self.dirty = true;
+        // A write that failed meanwhile has taken that back.
+        self.buffer.keep_contents();
         let bh = self.buffer.as_raw();
         // SAFETY: valid; an inode's list is valid as long as the inode, which empties it before it goes.
         unsafe {
-            // A write that failed meanwhile has taken that back; one that is about to fail still will. C:
-            // `__ext4_handle_dirty_metadata`.
-            bindings::notblk_set_buffer_uptodate(bh);
             match of {
                 None => bindings::notblk_mark_buffer_dirty(bh),
                 Some(mmb) => bindings::notblk_mmb_mark_buffer_dirty(bh, mmb),

@@ -11,6 +11,7 @@ pub mod files;
 pub mod heap;
 pub mod ioctl;
 pub mod nbd;
+pub mod thread;
 
 use crate::buf::Buffer;
 use io_uring::IoUring;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A disk that this process serves from its memory (`nbd`), and that takes its time over discards.
+//! A disk that this process serves from its memory (`nbd`), that takes its time over discards, and refuses writes when told.
 
 use std::fs::File;
 use std::io::{Error, Read, Result, Write};
 use std::net::Shutdown;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -48,6 +49,9 @@ struct State {
     /// Discards are not answered.
     held: bool,
     waiting: Vec<Discard>,
+    /// Writes here are not answered.
+    refuse: Range<usize>,
+    refused: Vec<[u8; 8]>,
     /// Something was written where a discard was under way.
     overwritten: bool,
     replies: UnixStream,
@@ -55,8 +59,12 @@ struct State {
 
 impl State {
     fn reply(&mut self, cookie: &[u8; 8], data: &[u8]) -> Result<()> {
+        self.answer(cookie, 0, data)
+    }
+
+    fn answer(&mut self, cookie: &[u8; 8], error: i32, data: &[u8]) -> Result<()> {
         let mut bytes = REPLY.to_be_bytes().to_vec();
-        bytes.extend([0; 4]);
+        bytes.extend(error.to_be_bytes());
         bytes.extend(cookie);
         bytes.extend(data);
         self.replies.write_all(&bytes)
@@ -91,6 +99,8 @@ impl Disk {
             data: vec![0; length],
             held: false,
             waiting: Vec::new(),
+            refuse: 0..0,
+            refused: Vec::new(),
             overwritten: false,
             replies: requests.try_clone()?,
         }));
@@ -146,6 +156,32 @@ impl Disk {
         Ok(())
     }
 
+    /// From now on writes that touch these bytes are not answered, until [`Disk::fail`].
+    pub fn refuse(&self, bytes: Range<u64>) {
+        lock(&self.state).refuse = bytes.start as usize..bytes.end as usize;
+    }
+
+    /// How many of them wait.
+    pub fn refusing(&self) -> usize {
+        lock(&self.state).refused.len()
+    }
+
+    /// They fail, by `EIO`; answers how many.
+    pub fn fail(&self) -> Result<usize> {
+        let mut state = lock(&self.state);
+        let refused = std::mem::take(&mut state.refused);
+        for cookie in &refused {
+            state.answer(cookie, libc::EIO, &[])?;
+        }
+        Ok(refused.len())
+    }
+
+    /// Nothing is refused any more; what waits fails.
+    pub fn accept(&self) -> Result<()> {
+        lock(&self.state).refuse = 0..0;
+        self.fail().map(drop)
+    }
+
     /// Whether something was written where a discard was under way.
     pub fn was_overwritten(&self) -> bool {
         lock(&self.state).overwritten
@@ -156,6 +192,7 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // What fails here leaves a disk that nobody uses.
         let _ = self.release();
+        let _ = self.accept();
         let _ = self.device.sync_all();
         let _ = call(&self.device, DISCONNECT, 0);
         for thread in self.threads.drain(..) {
@@ -189,6 +226,10 @@ fn serve(state: &Mutex<State>, mut requests: UnixStream) -> Result<()> {
                 let mut data = vec![0; length];
                 requests.read_exact(&mut data)?;
                 let mut state = lock(state);
+                if start < state.refuse.end && state.refuse.start < end {
+                    state.refused.push(cookie);
+                    continue;
+                }
                 let mut waiting = state.waiting.iter();
                 let hit = waiting.any(|other| start < other.end && other.start < end);
                 state.overwritten |= hit;

@@ -63,6 +63,7 @@ mod sizes;
 mod stopped;
 mod swap;
 mod together;
+mod told;
 mod tree;
 mod xattr;
 mod zones;
@@ -151,6 +152,7 @@ fn all() -> Vec<Test> {
     tests.extend(sizes::tests());
     tests.extend(durable::tests());
     tests.extend(together::tests());
+    tests.extend(told::tests());
     tests.extend(names::tests());
     tests.extend(namespace::tests());
     tests.extend(orphan::tests());
