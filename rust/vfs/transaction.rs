@@ -131,7 +131,7 @@ impl<'sb> WriteAccess<'_, 'sb> {
 
     fn mark(&mut self, of: Option<*mut bindings::mapping_metadata_bhs>) -> Buffer<'sb> {
         self.dirty = true;
-        // A write that failed meanwhile has taken that back.
+        // A write that failed meanwhile has taken back that it has been read.
         self.buffer.keep_contents();
         let bh = self.buffer.as_raw();
         // SAFETY: valid; an inode's list is valid as long as the inode, which empties it before it goes.

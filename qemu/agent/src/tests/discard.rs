@@ -149,8 +149,8 @@ pub(super) fn gives_back(env: &Env, wanted: bool) -> Result<()> {
     Ok(())
 }
 
-/// A disk whose discards can be held up, with an empty filesystem of 16 MiB.
-fn slow_disk() -> Result<nbd::Disk> {
+/// A disk that can be told what to answer, with an empty filesystem of 16 MiB.
+pub(super) fn served_disk() -> Result<nbd::Disk> {
     crate::modules::load("nbd", &[])?;
     let Some(disk) = nbd::Disk::new(16 << 20).context("the disk")? else {
         bail!(Skip("kernel has no nbd".into()));
@@ -224,7 +224,7 @@ fn all_there(env: &Env, disk: nbd::Disk, mounted: Mounted) -> Result<()> {
 
 /// While FITRIM waits for the disk, others allocate; not what is being discarded.
 fn slow_trim(env: &Env) -> Result<()> {
-    let disk = slow_disk()?;
+    let disk = served_disk()?;
     let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
     disk.hold();
     let trimming = begin(|| Ok(trim(&File::open(MNT)?, ALL)?));
@@ -239,7 +239,7 @@ fn slow_trim(env: &Env) -> Result<()> {
 fn slow_option(env: &Env) -> Result<()> {
     // The C driver does it after a commit of its journal, which this has not got.
     env.only(Driver::Notblk)?;
-    let disk = slow_disk()?;
+    let disk = served_disk()?;
     let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "discard")?;
     fs::write("/mnt/gone", vec![1; 2 << 20])?;
     rustix::fs::sync();
@@ -255,7 +255,7 @@ fn slow_option(env: &Env) -> Result<()> {
 fn slow_last_blocks(env: &Env) -> Result<()> {
     // The C driver answers ENOSPC.
     env.only(Driver::Notblk)?;
-    let disk = slow_disk()?;
+    let disk = served_disk()?;
     let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
     File::create("/mnt/last")?;
     fs::write("/mnt/gone", [1; 1024])?;

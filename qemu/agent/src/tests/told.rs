@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who waits in `fsync` is told that a write failed, though somebody changes the same block before he looks.
 
+use super::discard::served_disk;
 use super::env::{fails, Env, Skip};
 use super::{test, Test};
 use crate::fs::{self, tool, Mounted, MNT};
@@ -29,20 +30,13 @@ pub fn tests() -> Vec<Test> {
 /// The disk refuses the file's block of pointers, for which its `fsync` waits. All else is as it pleases the scheduler, so both
 /// have one processor, and the one who changes that block comes first there: it is changed when the other gets to look.
 fn told(env: &Env) -> Result<()> {
-    crate::modules::load("nbd", &[])?;
     let all = sched_getaffinity(None)?;
     let mut own = CpuSet::new();
     let Some(last) = (1..CpuSet::MAX_CPU).rfind(|&number| all.is_set(number)) else {
         bail!(Skip("needs two processors".into()));
     };
     own.set(last);
-    let Some(disk) = nbd::Disk::new(16 << 20).context("the disk")? else {
-        bail!(Skip("kernel has no nbd".into()));
-    };
-    tool(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext2", "-b", "1024", nbd::PATH],
-    )?;
+    let disk = served_disk()?;
     let mounted = Mounted::new(env.driver(), nbd::PATH, MNT, "")?;
     let file = File::create(Path::new(MNT).join("file"))?;
     file.write_all_at(&vec![1; (BLOCKS * BLOCK) as usize], 0)?;
