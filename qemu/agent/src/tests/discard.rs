@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Telling the disk what is free: FITRIM, and the mount option `discard`.
 
-use super::env::{fails, Env, Skip};
+use super::env::{fails, Env};
+use super::served::served_disk;
 use super::{for_blocks, test, Test};
-use crate::fs::{
-    self as image, open_buffered, open_direct, shown_options, tool, Mounted, DISK, MNT,
-};
+use crate::fs::{self as image, open_buffered, open_direct, shown_options, Mounted, DISK, MNT};
 use crate::sys::files::fibmap;
 use crate::sys::ioctl::{trim, Trim};
 use crate::sys::nbd;
@@ -147,19 +146,6 @@ pub(super) fn gives_back(env: &Env, wanted: bool) -> Result<()> {
     }
     ensure!(!wanted, "a free block is as it was");
     Ok(())
-}
-
-/// A disk that can be told what to answer, with an empty filesystem of 16 MiB.
-pub(super) fn served_disk() -> Result<nbd::Disk> {
-    crate::modules::load("nbd", &[])?;
-    let Some(disk) = nbd::Disk::new(16 << 20).context("the disk")? else {
-        bail!(Skip("kernel has no nbd".into()));
-    };
-    tool(
-        "mke2fs",
-        &["-q", "-F", "-t", "ext2", "-b", "1024", nbd::PATH],
-    )?;
-    Ok(disk)
 }
 
 /// Does something in another thread; the channel says when it is done.

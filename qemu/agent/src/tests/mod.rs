@@ -58,6 +58,7 @@ mod quota_names;
 mod record;
 mod regressions;
 mod remount;
+mod served;
 mod shutdown;
 mod sizes;
 mod stopped;

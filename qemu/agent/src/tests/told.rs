@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who waits in `fsync` is told that a write failed, though somebody changes the same block before he looks.
 
-use super::discard::served_disk;
 use super::env::{fails, Env, Skip};
+use super::served::served_disk;
 use super::{test, Test};
 use crate::fs::{self, tool, Mounted, MNT};
 use crate::sys::nbd;
